@@ -1,0 +1,57 @@
+package catalog
+
+// Op numbers a kind of command. Numbers are part of the log format: they are
+// never reused or given a new meaning.
+type Op uint8
+
+// The commands. One row of the apply table in catalog/state each.
+const (
+	OpRegister   Op = 1
+	OpDeregister Op = 2
+)
+
+// Command is a change to the replicated catalog. Everything a command needs is
+// in it: applying reads no clock and draws no random number.
+type Command interface {
+	Op() Op
+}
+
+// Source marks a command that an agent sent for its own services. Apply drops
+// one whose Seq is not above the highest it has seen of that NodeID, so that a
+// register that was delayed on the way can't undo a newer deregister. The zero
+// Source (a person's or a leader's command) is never dropped.
+type Source struct {
+	NodeID string
+	Seq    uint64
+}
+
+// Register creates or updates a node and, in the same step, one of its services
+// and any number of checks. With SkipNodeUpdate an existing node stays as it is.
+type Register struct {
+	Node           Node
+	SkipNodeUpdate bool
+	Service        *Service
+	Checks         []Check
+	Source         Source
+}
+
+// Op implements Command.
+func (*Register) Op() Op { return OpRegister }
+
+// Deregister removes a check, a service with its checks, or a whole node: the
+// smallest thing that is named. Removing what is not there is no error.
+type Deregister struct {
+	Node      string
+	ServiceID string
+	CheckID   string
+	Source    Source
+}
+
+// Op implements Command.
+func (*Deregister) Op() Op { return OpDeregister }
+
+// Result is what applying a command gave. Err is a *Error or nil.
+type Result struct {
+	Changed bool // something in the catalog is now different
+	Err     error
+}

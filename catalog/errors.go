@@ -1,0 +1,45 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind classifies an Error; api turns it into a status code.
+type Kind uint8
+
+// The kinds of errors. Numbers are part of the log's result format.
+const (
+	Invalid     Kind = 1 // the request can never succeed as it is
+	NotFound    Kind = 2
+	Conflict    Kind = 3 // it contradicts what is stored
+	Denied      Kind = 4
+	TooLarge    Kind = 5
+	TooMany     Kind = 6 // a limit; try again later
+	Unavailable Kind = 7 // no leader, or not now; known not done
+	Unknown     Kind = 8 // the outcome is unknown; it may yet take effect
+	Internal    Kind = 9 // Consul answers 500 with this text
+)
+
+// Error is an error with a kind. Its text is for people and, where Consul's
+// clients match on it, is Consul's.
+type Error struct {
+	Kind Kind
+	Text string
+}
+
+// Errorf makes an Error of a kind.
+func Errorf(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// KindOf gives the kind of the first Error in err's chain, Internal if there is none.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Internal
+}

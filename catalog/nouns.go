@@ -1,0 +1,127 @@
+package catalog
+
+import "time"
+
+// Indexes are the log indexes at which an object was created and last changed.
+// Apply sets them; what a caller puts here is ignored.
+type Indexes struct {
+	CreateIndex uint64
+	ModifyIndex uint64
+}
+
+// Node is a machine with an agent on it, or an external one registered by hand.
+// Node is its name; names are unique without regard to case, and so is ID where
+// it is given.
+type Node struct {
+	ID              string
+	Node            string
+	Address         string
+	Datacenter      string
+	TaggedAddresses map[string]string
+	Meta            map[string]string
+	Indexes
+}
+
+// Weights are the relative shares of traffic that DNS SRV answers announce for
+// an instance, by its health.
+type Weights struct {
+	Passing int
+	Warning int
+}
+
+// ServiceAddress is one named address of a service instance.
+type ServiceAddress struct {
+	Address string
+	Port    int
+}
+
+// Locality says where a node or an instance runs.
+type Locality struct {
+	Region string
+	Zone   string
+}
+
+// Service is one instance of a service on a node. ID is unique on its node;
+// Service is the name people look for.
+type Service struct {
+	Kind              string `json:",omitempty"`
+	ID                string
+	Service           string
+	Tags              []string
+	Address           string
+	TaggedAddresses   map[string]ServiceAddress `json:",omitempty"`
+	Meta              map[string]string
+	Port              int
+	SocketPath        string `json:",omitempty"`
+	Weights           Weights
+	EnableTagOverride bool
+	Locality          *Locality `json:",omitempty"`
+	// Proxy and Connect are kept and given back as they came.
+	Proxy   Proxy
+	Connect Connect
+	Indexes
+}
+
+// Check is the result of one health check. A check without ServiceID speaks for
+// its whole node.
+type Check struct {
+	Node        string
+	CheckID     string
+	Name        string
+	Status      string
+	Notes       string
+	Output      string
+	ServiceID   string
+	ServiceName string
+	ServiceTags []string
+	Type        string
+	Interval    string
+	Timeout     string
+	ExposedPort int
+	Definition  CheckDefinition
+	Indexes
+}
+
+// The states of a check, ordered from best to worst by Worse. StatusAny and
+// StatusMaintenance appear in queries and summaries only.
+const (
+	StatusPassing     = "passing"
+	StatusWarning     = "warning"
+	StatusCritical    = "critical"
+	StatusMaintenance = "maintenance"
+	StatusAny         = "any"
+)
+
+// SerfHealth is the ID of the node check that the leader keeps from gossip.
+const (
+	SerfHealth     = "serfHealth"
+	SerfHealthName = "Serf Health Status"
+)
+
+// The IDs under which maintenance mode puts its critical checks.
+const (
+	NodeMaintenance          = "_node_maintenance"
+	ServiceMaintenancePrefix = "_service_maintenance:"
+)
+
+// CheckDefinition is how an external health checker should run a check that was
+// registered through the catalog; agents' own definitions are agent/checks'.
+type CheckDefinition struct {
+	HTTP                           string              `json:",omitempty"`
+	TLSServerName                  string              `json:",omitempty"`
+	TLSSkipVerify                  bool                `json:",omitempty"`
+	Header                         map[string][]string `json:",omitempty"`
+	Method                         string              `json:",omitempty"`
+	Body                           string              `json:",omitempty"`
+	DisableRedirects               bool                `json:",omitempty"`
+	TCP                            string              `json:",omitempty"`
+	TCPUseTLS                      bool                `json:",omitempty"`
+	UDP                            string              `json:",omitempty"`
+	GRPC                           string              `json:",omitempty"`
+	GRPCUseTLS                     bool                `json:",omitempty"`
+	H2PING                         string              `json:",omitempty"`
+	OSService                      string              `json:",omitempty"`
+	Interval                       time.Duration       `json:",omitempty"`
+	Timeout                        time.Duration       `json:",omitempty"`
+	DeregisterCriticalServiceAfter time.Duration       `json:",omitempty"`
+}

@@ -1,0 +1,30 @@
+// Package deps pins modules while the tree is first laid; removed before release.
+package deps
+
+import (
+	_ "github.com/anishathalye/porcupine"
+	_ "github.com/go-viper/mapstructure/v2"
+	_ "github.com/google/uuid"
+	_ "github.com/gorilla/mux"
+	_ "github.com/hashicorp/consul/api"
+	_ "github.com/hashicorp/consul/api/watch"
+	_ "github.com/hashicorp/go-bexpr"
+	_ "github.com/hashicorp/go-memdb"
+	_ "github.com/hashicorp/go-msgpack/v2/codec"
+	_ "github.com/hashicorp/go-sockaddr/template"
+	_ "github.com/hashicorp/hcl"
+	_ "github.com/hashicorp/memberlist"
+	_ "github.com/hashicorp/serf/coordinate"
+	_ "github.com/hashicorp/serf/serf"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/collectors"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/ryanuber/columnize"
+	_ "github.com/urfave/cli/v2"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/net/http2"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "pgregory.net/rapid"
+)
