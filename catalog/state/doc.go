@@ -1,0 +1,2 @@
+// Package state is the replicated catalog in memory.
+package state
