@@ -12,6 +12,9 @@ type Instant int64
 // from time.Duration, which the core may not import.
 type Duration int64
 
+// Never is the Deadline of a Core that waits for input alone.
+const Never Instant = 1<<63 - 1
+
 // EntryKind says who gives a log entry its meaning.
 type EntryKind uint8
 
@@ -53,7 +56,7 @@ type Suffrage uint8
 
 // The values of Suffrage. The numbers are part of the disk and wire formats.
 const (
-	Learner Suffrage = 1 // receives the log, never votes
+	Learner Suffrage = 1 // receives the log, counts in no majority
 	Voter   Suffrage = 2
 )
 
@@ -116,7 +119,8 @@ type Message struct {
 
 	// Last entry of the candidate (PreVote, Vote); entry before Entries
 	// (Append); entry that the follower must match for Commit to hold
-	// (Heartbeat).
+	// (Heartbeat); the refused entry, echoed (AppendReply with Reject); the
+	// leader's last entry when it answered (ReadIndexReply).
 	Prev EntryID
 
 	Entries []Entry // Append
@@ -129,7 +133,8 @@ type Message struct {
 	Commit uint64 // Append, Heartbeat: the leader's commit index
 	// Round is the leader's broadcast this belongs to; the reply echoes it, so
 	// that a quorum of replies confirms leadership as of the round's sending.
-	// Append, Heartbeat and their replies.
+	// Append, Heartbeat and their replies. A Heartbeat of round 0 only hands on
+	// the commit index and is not answered.
 	Round uint64
 
 	// Reject: vote not granted; append refused because Prev did not match;
@@ -140,6 +145,9 @@ type Message struct {
 	// last entry that may match (its Index is to be offered next).
 	Match uint64
 	Hint  EntryID
+	// Voteless: the sender's log may have lost entries that it acknowledged
+	// (Restored.Voteless), so its earlier Match no longer holds. AppendReply.
+	Voteless bool
 
 	Campaign CampaignKind // PreVote, Vote
 
@@ -331,8 +339,15 @@ type Output struct {
 	Outcomes []Outcome
 	Reads    []ReadReady
 
-	// Changed is set when role, term, leader or configuration differ from the last Output.
+	// Changed is set when role, term, leader, configuration or Voteless differ
+	// from the last Output.
 	Changed bool
+
+	// Fault is set when another server's message contradicts what this server
+	// knows to be committed or elected: some disk or identity in the cluster is
+	// not what it claims. The message was refused and nothing was changed; an
+	// operator must look.
+	Fault error
 }
 
 // Progress is the leader's knowledge of one follower.
