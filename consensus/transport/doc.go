@@ -1,0 +1,2 @@
+// Package transport carries Raft's messages between servers.
+package transport
