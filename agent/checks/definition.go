@@ -1,0 +1,64 @@
+package checks
+
+import "time"
+
+// Definition is what an agent was asked to watch. Its fields carry Consul's
+// names; exactly one type of check must be described by them. Durations that
+// are zero stand for the type's default.
+type Definition struct {
+	// CheckID is unique on an agent. A service's checks are named
+	// "service:ID", or "service:ID:1" and so on, where it is left out.
+	CheckID   string
+	Name      string
+	Notes     string
+	ServiceID string
+	// Status is the state before the first answer: critical unless it is given.
+	Status string
+
+	// ScriptArgs is the command of a script check: a program and its
+	// arguments, run without a shell.
+	ScriptArgs []string
+
+	HTTP             string
+	Header           map[string][]string
+	Method           string
+	Body             string
+	DisableRedirects bool
+
+	TCP       string
+	TCPUseTLS bool
+	UDP       string
+
+	GRPC         string
+	GRPCUseTLS   bool
+	H2PING       string
+	H2PingUseTLS bool
+
+	OSService         string
+	DockerContainerID string
+	Shell             string
+	AliasNode         string
+	AliasService      string
+
+	TLSServerName string
+	TLSSkipVerify bool
+
+	Interval time.Duration
+	Timeout  time.Duration
+	// TTL makes this a check that its service must report on within that time.
+	TTL time.Duration
+
+	// OutputMaxSize bounds the kept output in bytes: 4096 where it is zero.
+	OutputMaxSize int
+
+	// SuccessBeforePassing is how many passing answers after the first in a row
+	// it takes to become passing; the other two likewise. FailuresBeforeWarning
+	// is FailuresBeforeCritical where it is zero.
+	SuccessBeforePassing   int
+	FailuresBeforeWarning  int
+	FailuresBeforeCritical int
+
+	// DeregisterCriticalServiceAfter removes the service of a check that has
+	// been critical for so long. At least a minute; zero never removes.
+	DeregisterCriticalServiceAfter time.Duration
+}
