@@ -1,0 +1,127 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"muster/consensus/core"
+	"muster/consensus/wal"
+)
+
+// Config describes one server of a Raft cluster.
+type Config struct {
+	// ID names this server for good; Addr is its cluster address, host:port.
+	ID   core.ServerID
+	Addr string
+
+	// FS and Dir hold the log, the hard state and the snapshots. Default for FS
+	// is the operating system's; memfs keeps all in memory. The caller has
+	// locked the directory against other processes.
+	FS  wal.FS
+	Dir string
+
+	// Net carries messages to other servers. It may be nil for a cluster of one.
+	Net Net
+
+	// ElectionTimeoutMin and ElectionTimeoutMax bound the random time without a
+	// leader after which a server stands for election; default 150 and 300 ms.
+	ElectionTimeoutMin time.Duration
+	ElectionTimeoutMax time.Duration
+	// Heartbeat is the leader's pause between heartbeats; default 50 ms.
+	Heartbeat time.Duration
+
+	// A snapshot is taken after SnapshotEntries applied entries, default 16384,
+	// or SnapshotBytes of applied commands, default 64 MiB, since the last one.
+	SnapshotEntries uint64
+	SnapshotBytes   int64
+	// RetainBytes of log are kept behind a snapshot for followers that lag;
+	// default 64 MiB.
+	RetainBytes int64
+	// SegmentBytes is the size of one log file; default 16 MiB.
+	SegmentBytes int64
+	// ChunkBytes is how much of a snapshot travels in one message; default
+	// 256 KiB.
+	ChunkBytes int
+	// MaxAppendBytes bounds the entries of one message; default 1 MiB.
+	MaxAppendBytes int
+	// MaxPendingBytes bounds what waits in memory to be applied; beyond it
+	// entries are read back from the log. Default 32 MiB.
+	MaxPendingBytes int
+	// MaxInbox bounds queued proposals and, separately, queued messages; what
+	// comes on top is refused with core.ErrOverloaded or dropped. Default 16384.
+	MaxInbox int
+
+	// Rand gives election timeouts their jitter: a number in [0, n). Default is
+	// the runtime's generator.
+	Rand func(n uint64) uint64
+
+	// Registerer gets the metrics; nil for none.
+	Registerer prometheus.Registerer
+	// Logger defaults to one that discards.
+	Logger *slog.Logger
+}
+
+// DefaultConfig returns a Config that lacks only ID, Addr, Dir and Net.
+func DefaultConfig() Config {
+	return Config{
+		FS:                 wal.OS(),
+		ElectionTimeoutMin: 150 * time.Millisecond,
+		ElectionTimeoutMax: 300 * time.Millisecond,
+		Heartbeat:          50 * time.Millisecond,
+		SnapshotEntries:    16384,
+		SnapshotBytes:      64 << 20,
+		RetainBytes:        64 << 20,
+		SegmentBytes:       16 << 20,
+		ChunkBytes:         256 << 10,
+		MaxAppendBytes:     1 << 20,
+		MaxPendingBytes:    32 << 20,
+		MaxInbox:           16384,
+		Rand:               runtimeRand,
+		Logger:             slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+}
+
+// Validate reports every fault of c at once.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("consensus: "+format, args...))
+		}
+	}
+	check(c.ID != "", "ID is empty; give this server's node ID")
+	check(c.FS != nil, "FS is nil; start from DefaultConfig")
+	check(c.Dir != "", "Dir is empty; name the directory for the Raft log")
+	check(c.Rand != nil, "Rand is nil; start from DefaultConfig")
+	check(c.Logger != nil, "Logger is nil; start from DefaultConfig")
+	check(c.Heartbeat > 0, "Heartbeat is %v; it must be above zero", c.Heartbeat)
+	check(c.ElectionTimeoutMin >= 2*c.Heartbeat,
+		"ElectionTimeoutMin is %v; it must be at least twice Heartbeat (%v)", c.ElectionTimeoutMin, c.Heartbeat)
+	check(c.ElectionTimeoutMax > c.ElectionTimeoutMin,
+		"ElectionTimeoutMax is %v; it must be above ElectionTimeoutMin (%v)", c.ElectionTimeoutMax, c.ElectionTimeoutMin)
+	check(c.SnapshotEntries > 0, "SnapshotEntries is 0; it must be above zero")
+	check(c.SnapshotBytes > 0, "SnapshotBytes is %d; it must be above zero", c.SnapshotBytes)
+	check(c.RetainBytes >= 0, "RetainBytes is %d; it must not be negative", c.RetainBytes)
+	check(c.SegmentBytes > 0, "SegmentBytes is %d; it must be above zero", c.SegmentBytes)
+	check(c.ChunkBytes > 0, "ChunkBytes is %d; it must be above zero", c.ChunkBytes)
+	check(c.MaxAppendBytes > 0, "MaxAppendBytes is %d; it must be above zero", c.MaxAppendBytes)
+	check(c.MaxPendingBytes > 0, "MaxPendingBytes is %d; it must be above zero", c.MaxPendingBytes)
+	check(c.MaxInbox > 0, "MaxInbox is %d; it must be above zero", c.MaxInbox)
+	return errors.Join(errs...)
+}
+
+func (c Config) core() core.Config {
+	return core.Config{
+		ID:                 c.ID,
+		ElectionTimeoutMin: core.Duration(c.ElectionTimeoutMin),
+		ElectionTimeoutMax: core.Duration(c.ElectionTimeoutMax),
+		Heartbeat:          core.Duration(c.Heartbeat),
+		MaxAppendBytes:     c.MaxAppendBytes,
+		Rand:               c.Rand,
+	}
+}

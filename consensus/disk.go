@@ -1,0 +1,144 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+
+	"muster/consensus/core"
+	"muster/consensus/wal"
+)
+
+// disk is the log as the lanes use it. The log itself allows reads beside its
+// one writer, LaneDisk.
+type disk struct {
+	log   *wal.Log
+	send  func(core.Message)
+	batch []wal.Batch // scratch of LaneDisk's worker
+}
+
+// write is the durable part of one Output.
+type write struct {
+	disk  *disk
+	batch wal.Batch
+	seq   uint64
+	last  core.EntryID   // end of the log after this write
+	cuts  uint64         // Engine.cuts when it was queued
+	after []core.Message // leave once it is durable
+}
+
+func (w *write) run() error { return w.disk.append([]*write{w}) }
+
+func (w *write) finish(e *Engine) {
+	e.unwritten--
+	if w.seq == 0 {
+		return // only carried messages
+	}
+	if w.cuts == e.cuts {
+		e.durable = w.last.Index
+	}
+	e.waiting.written()
+	e.core.Written(e.now, core.Written{Seq: w.seq, Last: w.last})
+}
+
+// append writes what queued up with one fsync, then lets go of the messages
+// that waited for it. They leave from here, not from the loop: that saves a
+// change of goroutine on the way to every acknowledgement.
+func (d *disk) append(ws []*write) error {
+	d.batch = d.batch[:0]
+	for _, w := range ws {
+		if w.batch.HardState != nil || len(w.batch.Entries) > 0 {
+			d.batch = append(d.batch, w.batch)
+		}
+	}
+	if len(d.batch) > 0 {
+		if err := d.log.AppendAll(d.batch); err != nil {
+			return fmt.Errorf("write the Raft log: %w", err)
+		}
+	}
+	clear(d.batch) // entries are not to be kept alive by the scratch
+	for _, w := range ws {
+		for _, m := range w.after {
+			d.send(m)
+		}
+	}
+	return nil
+}
+
+// leadingWrites gives the writes that tasks begins with.
+func leadingWrites(tasks []task) []*write {
+	var ws []*write
+	for _, t := range tasks {
+		w, ok := t.(*write)
+		if !ok {
+			break
+		}
+		ws = append(ws, w)
+	}
+	return ws
+}
+
+// fill puts log entries or a piece of a snapshot into a message, read from the
+// disk for a follower that lags.
+type fill struct {
+	disk *disk
+	cfg  *Config
+	msg  core.Message
+	ok   bool
+}
+
+// needsFill says whether the core left the payload of m to the driver.
+func needsFill(m core.Message) bool {
+	return m.Kind == core.MsgAppend && m.Fill > 0 || m.Kind == core.MsgSnapshot && m.Snapshot != nil
+}
+
+// run reads. What is no longer there is not fatal: the log was compacted or
+// truncated since the core asked, and the core asks again for what there is.
+func (f *fill) run() error {
+	var err error
+	if f.msg.Kind == core.MsgSnapshot {
+		f.msg.Data, f.msg.Done, err = f.disk.log.Snapshots().ReadChunk(*f.msg.Snapshot, f.msg.Offset, f.cfg.ChunkBytes)
+	} else {
+		err = f.entries()
+	}
+	f.ok = err == nil
+	if _, corrupt := errors.AsType[*wal.CorruptError](err); corrupt {
+		return fmt.Errorf("read for server %s: %w", f.msg.To, err)
+	}
+	return nil
+}
+
+// entries reads the range after Prev, and Prev itself to see that it still has
+// the term that the core thought.
+func (f *fill) entries() error {
+	lo := f.msg.Prev.Index
+	snap, _ := f.disk.log.Snapshots().Latest()
+	known := lo == 0 || (core.EntryID{Term: snap.Term, Index: snap.Index}) == f.msg.Prev
+	if known {
+		lo++
+	}
+	// Prev may be large and must not use up the bound for what follows it.
+	es, err := f.disk.log.Entries(lo, f.msg.Fill, f.cfg.MaxAppendBytes)
+	if err != nil {
+		return err
+	}
+	if !known {
+		if es[0].Term != f.msg.Prev.Term {
+			return errors.New("the entry before the range has another term by now")
+		}
+		if es = es[1:]; len(es) == 0 {
+			if es, err = f.disk.log.Entries(lo+1, f.msg.Fill, f.cfg.MaxAppendBytes); err != nil {
+				return err
+			}
+		}
+	}
+	f.msg.Entries, f.msg.Fill = es, 0
+	return nil
+}
+
+// finish sends the message if this server still leads in its term: only then
+// has the log changed by nothing but appending since the core asked.
+func (f *fill) finish(e *Engine) {
+	if f.ok && e.leads(f.msg.Term) {
+		e.host.Send(f.msg)
+	}
+}

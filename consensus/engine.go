@@ -1,0 +1,220 @@
+package consensus
+
+import (
+	"fmt"
+	"log/slog"
+
+	"muster/consensus/core"
+	"muster/consensus/wal"
+)
+
+// Host is what an Engine needs of the process, or the simulation, it runs in.
+// Both methods return at once and may be called from lane workers too.
+type Host interface {
+	// Send hands a message to the network, which may lose it.
+	Send(m core.Message)
+	// Wake says that work waits on lane: its worker is to call Engine.Work.
+	Wake(lane Lane)
+}
+
+// Input is what happened since the last Turn. The zero value is a plain tick.
+type Input struct {
+	Done      []Done // finished work, in the order in which Work returned it
+	Messages  []core.Message
+	Proposals []Proposal
+	Changes   []Change
+	Transfers []Transfer
+	Reads     []Waiter
+	Bootstrap []Bootstrap
+	Promises  []PromiseRequest
+}
+
+// Engine drives one core: the whole of a Raft server except its goroutines, its
+// clock and its network. Turn is called by one goroutine, Work for each lane by
+// one; see the package's comment.
+type Engine struct {
+	cfg  Config
+	log  *slog.Logger
+	core *core.Core
+	host Host
+
+	lanes   [numLanes]queue
+	disk    disk
+	machine machine
+
+	now    core.Instant
+	status core.Status // as of the last Changed
+	ready  uint64      // commit index known when the server started
+	failed error
+
+	commit  uint64 // highest index that may be applied
+	handed  uint64 // highest index given to LaneApply
+	applied uint64 // highest index whose task has finished
+	// appliedTerm is the term of the entry at applied.
+	appliedTerm uint64
+	applying    int // tasks on LaneApply that move it
+
+	tail    tail
+	waiting waiting
+
+	// Writing (see output.go).
+	unwritten  int             // write tasks not finished
+	durable    uint64          // of the log as queued, what is on disk
+	cuts       uint64          // how often queued writes shortened the log
+	lastQueued core.EntryID    // last entry of the log once all queued writes are done
+	held       *core.HardState // with only Commit moved: goes with the next write
+	heldSeq    uint64
+	heldSince  core.Instant
+
+	// Snapshots (see snapshot.go).
+	snapshot     core.SnapshotMeta // newest on this disk
+	snapshotting bool
+	sinceBytes   int64 // of commands applied since it was captured
+	receiver     *receiver
+
+	promise Promise
+
+	// Observe, where set, is called in Turn for each own entry as it is
+	// committed, with the time since it was proposed.
+	Observe func(core.Duration)
+}
+
+// OpenEngine opens the log in cfg.Dir, restores fsm from the newest snapshot and
+// makes a core of what was found. The log is replayed by the first Turns, as
+// far as it is known to be committed.
+func OpenEngine(cfg Config, fsm FSM, host Host, now core.Instant) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	l, restored, err := wal.Open(cfg.FS, cfg.Dir, wal.Config{SegmentBytes: cfg.SegmentBytes, RetainBytes: cfg.RetainBytes})
+	if err != nil {
+		return nil, fmt.Errorf("open the Raft log in %s: %w", cfg.Dir, err)
+	}
+	e, err := newEngine(cfg, fsm, host, l, restored, now)
+	if err != nil {
+		_ = l.Close() // the first error says more
+		return nil, err
+	}
+	return e, nil
+}
+
+func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now core.Instant) (*Engine, error) {
+	c, err := core.New(cfg.core(), r, now)
+	if err != nil {
+		return nil, fmt.Errorf("start from the Raft log in %s: %w", cfg.Dir, err)
+	}
+	e := &Engine{
+		cfg:      cfg,
+		log:      cfg.Logger.With("component", "raft"),
+		core:     c,
+		host:     host,
+		disk:     disk{log: l, send: host.Send},
+		machine:  machine{fsm: fsm, log: l},
+		ready:    max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
+		durable:  r.LastIndex,
+		snapshot: r.Snapshot,
+		receiver: &receiver{snapshots: l.Snapshots()},
+		waiting:  newWaiting(cfg.Rand),
+		commit:   r.Snapshot.Index,
+		handed:   r.Snapshot.Index,
+		applied:  r.Snapshot.Index,
+	}
+	e.appliedTerm = r.Snapshot.Term
+	e.tail.reset(r.LastIndex + 1)
+	if e.promise, err = readPromise(cfg.FS, cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := e.machine.restore(r.Snapshot); err != nil {
+		return nil, err
+	}
+	e.refresh()
+	e.lastQueued = core.EntryID{Index: e.status.LastIndex, Term: e.status.LastTerm}
+	return e, nil
+}
+
+// Turn takes in what happened and carries out what follows from it. It does not
+// block. Its error is fatal: a disk or a state machine failed, the process must
+// stop, and no further Turn does anything.
+func (e *Engine) Turn(now core.Instant, in *Input) error {
+	if e.failed != nil {
+		return e.failed
+	}
+	e.now = now
+	for _, d := range in.Done {
+		if d.err != nil {
+			e.failed = d.err
+			return e.failed
+		}
+		d.task.finish(e)
+	}
+	e.take(in)
+	if now >= e.core.Deadline() {
+		e.core.Tick(now)
+	}
+	for e.core.HasOutput() {
+		o := e.core.Output()
+		e.carryOut(&o)
+	}
+	e.applyCommitted()
+	e.expire()
+	return nil
+}
+
+// take feeds the core with messages and requests, in a fixed order.
+func (e *Engine) take(in *Input) {
+	for _, m := range in.Messages {
+		if e.foreign(m) {
+			continue
+		}
+		e.core.Receive(e.now, m)
+	}
+	for _, b := range in.Bootstrap {
+		e.bootstrap(b)
+	}
+	for _, p := range in.Promises {
+		e.requestPromise(p)
+	}
+	if len(in.Proposals) > 0 {
+		e.core.Propose(e.now, e.waiting.ask(in.Proposals, e.now))
+	}
+	for _, c := range in.Changes {
+		e.core.Change(e.now, e.waiting.token(asked{waiter: c.Waiter}), c.Change)
+	}
+	for _, t := range in.Transfers {
+		e.core.Transfer(e.now, e.waiting.token(asked{waiter: t.Waiter, transfer: true}), t.To)
+	}
+	if len(in.Reads) > 0 {
+		e.core.ReadIndex(e.now, e.waiting.read(in.Reads))
+	}
+}
+
+// Deadline is when the next Turn is wanted at the latest.
+func (e *Engine) Deadline() core.Instant {
+	d := min(e.core.Deadline(), e.waiting.deadline())
+	if e.held != nil && e.unwritten == 0 {
+		d = min(d, e.heldSince+holdCommit)
+	}
+	return d
+}
+
+// refresh copies what the rest of the engine asks of the core's state.
+func (e *Engine) refresh() { e.status = e.core.Status() }
+
+// leads says whether this server is the leader in term.
+func (e *Engine) leads(term uint64) bool {
+	return e.status.Role == core.Leader && e.status.Term == term
+}
+
+// Close writes the commit index that was held back and closes the log. No Turn
+// or Work may run any more, nor after it.
+func (e *Engine) Close() error {
+	var err error
+	if e.held != nil && e.failed == nil && e.unwritten == 0 {
+		err = e.disk.log.Append(wal.Batch{HardState: e.held})
+	}
+	e.receiver.close()
+	if cerr := e.disk.log.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
