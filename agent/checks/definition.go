@@ -51,9 +51,9 @@ type Definition struct {
 	// OutputMaxSize bounds the kept output in bytes: 4096 where it is zero.
 	OutputMaxSize int
 
-	// SuccessBeforePassing is how many passing answers after the first in a row
-	// it takes to become passing; the other two likewise. FailuresBeforeWarning
-	// is FailuresBeforeCritical where it is zero.
+	// SuccessBeforePassing is how many good answers in a row it takes to become
+	// passing (or warning); the other two likewise count bad ones. Zero is as
+	// good as one; FailuresBeforeWarning is FailuresBeforeCritical where it is zero.
 	SuccessBeforePassing   int
 	FailuresBeforeWarning  int
 	FailuresBeforeCritical int

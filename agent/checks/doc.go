@@ -19,8 +19,8 @@
 // New starts none. Run owns one goroutine for each check and returns when all of
 // them have; Add before Run only notes the check. Remove returns when the
 // check's goroutine is gone, so after it no report of that check follows. Report
-// is called from those goroutines, and from SetTTL's caller, never with a lock
-// of this package held.
+// is called from those goroutines, and from SetTTL's caller. It must not call
+// back into the Runner: a TTL check reports under its own lock.
 //
 // # Invariants
 //

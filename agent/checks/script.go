@@ -1,0 +1,46 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"muster/catalog"
+)
+
+// killGrace is how long a killed script's pipes may stay open, as when a child
+// of it left the process group and holds them.
+const killGrace = time.Second
+
+// newScript makes the probe of a script check: a program run without a shell, in
+// the agent's environment and a process group of its own. Exit code 0 is
+// passing, 1 warning, all else critical.
+func newScript(d Definition, _ Config) (probe, error) {
+	timeout := d.timeout(defaultScriptTimeout)
+	return func(ctx context.Context) (string, string) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		out := &tail{max: d.outputMaxSize()}
+		cmd := exec.CommandContext(ctx, d.ScriptArgs[0], d.ScriptArgs[1:]...)
+		cmd.Stdout, cmd.Stderr = out, out
+		cmd.WaitDelay = killGrace
+		killAsGroup(cmd)
+		err := cmd.Run()
+		var exit *exec.ExitError
+		switch {
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return catalog.StatusCritical, fmt.Sprintf("Timed out (%s) running check\n\n%s", timeout, out)
+		case err == nil, errors.Is(err, exec.ErrWaitDelay):
+			// A script that ended well may leave something behind that keeps
+			// its output open; its own exit code is the answer.
+			return catalog.StatusPassing, out.String()
+		case !errors.As(err, &exit):
+			return catalog.StatusCritical, err.Error()
+		case exit.ExitCode() == 1:
+			return catalog.StatusWarning, out.String()
+		}
+		return catalog.StatusCritical, out.String()
+	}, nil
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package checks
+
+import "os/exec"
+
+// killAsGroup leaves the command to be killed alone: there are no process groups.
+func killAsGroup(*exec.Cmd) {}
