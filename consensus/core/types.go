@@ -12,8 +12,11 @@ type Instant int64
 // from time.Duration, which the core may not import.
 type Duration int64
 
-// Never is the Deadline of a Core that waits for input alone.
-const Never Instant = 1<<63 - 1
+// Add gives the Instant d after t.
+func (t Instant) Add(d Duration) Instant { return t + Instant(d) }
+
+// Sub gives the time that passed from u to t.
+func (t Instant) Sub(u Instant) Duration { return Duration(t - u) }
 
 // EntryKind says who gives a log entry its meaning.
 type EntryKind uint8
