@@ -38,8 +38,9 @@ type Register struct {
 // Op implements Command.
 func (*Register) Op() Op { return OpRegister }
 
-// Deregister removes a check, a service with its checks, or a whole node: the
-// smallest thing that is named. Removing what is not there is no error.
+// Deregister removes one thing: where ServiceID is given that service with its
+// checks, else where CheckID is given that check, else the node with all that is
+// on it. Removing what is not there is no error.
 type Deregister struct {
 	Node      string
 	ServiceID string
@@ -52,6 +53,8 @@ func (*Deregister) Op() Op { return OpDeregister }
 
 // Result is what applying a command gave. Err is a *Error or nil.
 type Result struct {
-	Changed bool // something in the catalog is now different
+	// Changed says that replicated state is now different: an object of the
+	// catalog, or how far a Source has come.
+	Changed bool
 	Err     error
 }

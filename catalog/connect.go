@@ -3,27 +3,29 @@ package catalog
 // Proxy is the part of a service that says how it proxies another one. The
 // catalog stores it and gives it back.
 type Proxy struct {
-	DestinationServiceName string         `json:",omitempty"`
-	DestinationServiceID   string         `json:",omitempty"`
-	LocalServiceAddress    string         `json:",omitempty"`
-	LocalServicePort       int            `json:",omitempty"`
-	LocalServiceSocketPath string         `json:",omitempty"`
-	Mode                   string         `json:",omitempty"`
-	Config                 map[string]any `json:",omitempty"`
-	Upstreams              []Upstream     `json:",omitempty"`
-	MeshGateway            MeshGateway
-	Expose                 Expose
 	TransparentProxy       *TransparentProxy `json:",omitempty"`
+	DestinationServiceName string            `json:",omitempty"`
+	DestinationServiceID   string            `json:",omitempty"`
+	LocalServiceAddress    string            `json:",omitempty"`
+	LocalServicePort       int               `json:",omitempty"`
+	LocalServiceSocketPath string            `json:",omitempty"`
+	Mode                   string
+	// Config and the Upstreams' own are free-form: what JSON can hold, where
+	// numbers are int64 or float64.
+	Config      map[string]any `json:",omitempty"`
+	Upstreams   []Upstream     `json:",omitempty"`
+	MeshGateway MeshGateway
+	Expose      Expose
 }
 
 // Upstream is a service that a proxy gives its own service access to.
 type Upstream struct {
-	DestinationType      string         `json:",omitempty"`
-	DestinationName      string         `json:",omitempty"`
-	DestinationNamespace string         `json:",omitempty"`
-	DestinationPartition string         `json:",omitempty"`
-	DestinationPeer      string         `json:",omitempty"`
-	Datacenter           string         `json:",omitempty"`
+	DestinationType      string
+	DestinationName      string `json:",omitempty"`
+	DestinationNamespace string `json:",omitempty"`
+	DestinationPartition string `json:",omitempty"`
+	DestinationPeer      string `json:",omitempty"`
+	Datacenter           string
 	LocalBindAddress     string         `json:",omitempty"`
 	LocalBindPort        int            `json:",omitempty"`
 	LocalBindSocketPath  string         `json:",omitempty"`

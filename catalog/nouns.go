@@ -1,7 +1,5 @@
 package catalog
 
-import "time"
-
 // Indexes are the log indexes at which an object was created and last changed.
 // Apply sets them; what a caller puts here is ignored.
 type Indexes struct {
@@ -51,19 +49,33 @@ type Service struct {
 	Address           string
 	TaggedAddresses   map[string]ServiceAddress `json:",omitempty"`
 	Meta              map[string]string
-	Port              int
+	Port              int    `json:",omitempty"`
 	SocketPath        string `json:",omitempty"`
 	Weights           Weights
 	EnableTagOverride bool
 	Locality          *Locality `json:",omitempty"`
 	// Proxy and Connect are kept and given back as they came.
-	Proxy   Proxy
-	Connect Connect
+	Proxy    Proxy
+	Connect  Connect
+	PeerName string // the cluster it was imported from; empty for our own
 	Indexes
 }
 
+// MeshName is the service that an instance gives mesh access to: for a proxy its
+// destination, for a native one itself, and "" for any other.
+func (s *Service) MeshName() string {
+	switch {
+	case s.Kind == KindConnectProxy:
+		return s.Proxy.DestinationServiceName
+	case s.Connect.Native:
+		return s.Service
+	}
+	return ""
+}
+
 // Check is the result of one health check. A check without ServiceID speaks for
-// its whole node.
+// its whole node. ServiceName and ServiceTags are its service's: apply fills
+// them in and keeps them so.
 type Check struct {
 	Node        string
 	CheckID     string
@@ -92,6 +104,9 @@ const (
 	StatusAny         = "any"
 )
 
+// KindConnectProxy is the kind of an instance that proxies another service.
+const KindConnectProxy = "connect-proxy"
+
 // SerfHealth is the ID of the node check that the leader keeps from gossip.
 const (
 	SerfHealth     = "serfHealth"
@@ -103,25 +118,3 @@ const (
 	NodeMaintenance          = "_node_maintenance"
 	ServiceMaintenancePrefix = "_service_maintenance:"
 )
-
-// CheckDefinition is how an external health checker should run a check that was
-// registered through the catalog; agents' own definitions are agent/checks'.
-type CheckDefinition struct {
-	HTTP                           string              `json:",omitempty"`
-	TLSServerName                  string              `json:",omitempty"`
-	TLSSkipVerify                  bool                `json:",omitempty"`
-	Header                         map[string][]string `json:",omitempty"`
-	Method                         string              `json:",omitempty"`
-	Body                           string              `json:",omitempty"`
-	DisableRedirects               bool                `json:",omitempty"`
-	TCP                            string              `json:",omitempty"`
-	TCPUseTLS                      bool                `json:",omitempty"`
-	UDP                            string              `json:",omitempty"`
-	GRPC                           string              `json:",omitempty"`
-	GRPCUseTLS                     bool                `json:",omitempty"`
-	H2PING                         string              `json:",omitempty"`
-	OSService                      string              `json:",omitempty"`
-	Interval                       time.Duration       `json:",omitempty"`
-	Timeout                        time.Duration       `json:",omitempty"`
-	DeregisterCriticalServiceAfter time.Duration       `json:",omitempty"`
-}

@@ -1,13 +1,308 @@
 package catalog
 
-// Normalize fills in what a request may leave out.
-func (r *Register) Normalize() {}
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
-// Validate says what is wrong with a register, nil if nothing.
-func (r *Register) Validate() error { return nil }
+// Limits on what the catalog takes. Their unit is bytes.
+const (
+	MaxNameLen      = 512  // of names and IDs
+	MaxTagLen       = 4096 // of one tag
+	MaxAddressLen   = 1024
+	MaxTextLen      = 64 << 10 // of notes and output
+	MaxMetaPairs    = 64
+	MaxMetaKeyLen   = 128
+	MaxMetaValueLen = 512
 
-// Validate says what is wrong with a deregister, nil if nothing.
-func (d *Deregister) Validate() error { return nil }
+	maxConfigDepth = 32 // of free-form configuration; below the encoding's maxDepth
+)
 
-// Worse gives the worse of two check states.
-func Worse(a, b string) string { return a }
+// Validate says everything that is wrong with a normalised register, as one
+// *Error of kind Invalid, or returns nil.
+func (r *Register) Validate() error {
+	switch {
+	case r.Node.Node == "":
+		return Errorf(Invalid, "Must provide node")
+	case r.Node.Address == "" && !r.SkipNodeUpdate:
+		return Errorf(Invalid, "Must provide address if SkipNodeUpdate is not set")
+	}
+	var faults []error
+	faults = append(faults, r.Node.Validate())
+	if s := r.Service; s != nil {
+		faults = append(faults, s.validateOn(r.Node.Node))
+	}
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		if Fold(c.Node) != Fold(r.Node.Node) {
+			faults = append(faults, fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", //nolint:staticcheck // Consul's text
+				clip(c.Node), clip(c.CheckID), clip(r.Node.Node)))
+		}
+		faults = append(faults, c.Validate())
+	}
+	return invalid(faults)
+}
+
+// Validate says everything that is wrong with a deregister, as one *Error of
+// kind Invalid, or returns nil.
+func (d *Deregister) Validate() error {
+	if d.Node == "" {
+		return Errorf(Invalid, "Must provide node")
+	}
+	return invalid([]error{
+		checkName("node name", d.Node),
+		checkText("service ID", d.ServiceID, MaxNameLen),
+		checkText("check ID", d.CheckID, MaxNameLen),
+	})
+}
+
+// Validate says what is wrong with a node, nil if nothing.
+func (n *Node) Validate() error {
+	faults := []error{
+		checkName("node name", n.Node),
+		checkText("node address", n.Address, MaxAddressLen),
+		checkText("datacenter", n.Datacenter, MaxNameLen),
+	}
+	if n.ID != "" {
+		faults = append(faults, checkUUID(n.ID))
+	}
+	for k, v := range sorted(n.TaggedAddresses) {
+		faults = append(faults, checkText("tagged address name", k, MaxNameLen), checkText("tagged address", v, MaxAddressLen))
+	}
+	if len(n.Meta) > MaxMetaPairs {
+		faults = append(faults, fmt.Errorf("node metadata has %d pairs; at most %d are allowed", len(n.Meta), MaxMetaPairs))
+	}
+	for k, v := range sorted(n.Meta) {
+		faults = append(faults, checkText("node metadata key", k, MaxMetaKeyLen), checkText("node metadata value of "+clip(k), v, MaxMetaValueLen))
+	}
+	return invalid(faults)
+}
+
+// Validate says what is wrong with an instance, nil if nothing.
+func (s *Service) Validate() error { return s.validateOn("") }
+
+func (s *Service) validateOn(node string) error {
+	if s.Service == "" {
+		if s.ID != "" {
+			return Errorf(Invalid, "Must provide service name (Service.Service) when service ID is provided")
+		}
+		return Errorf(Invalid, "Must provide service name (Service.Service)")
+	}
+	if s.Address == "0.0.0.0" || s.Address == "::" || s.Address == "[::]" {
+		return Errorf(Invalid, "Invalid service address")
+	}
+	faults := []error{
+		checkName("service name", s.Service),
+		checkName("service ID", s.ID),
+		checkText("service kind", s.Kind, MaxNameLen),
+		checkText("service address", s.Address, MaxAddressLen),
+		checkText("service socket path", s.SocketPath, MaxAddressLen),
+		checkText("peer name", s.PeerName, MaxNameLen),
+	}
+	for _, tag := range s.Tags {
+		faults = append(faults, checkText("tag", tag, MaxTagLen))
+	}
+	for k, a := range sorted(s.TaggedAddresses) {
+		faults = append(faults, checkText("tagged address name", k, MaxNameLen), checkText("tagged address", a.Address, MaxAddressLen))
+	}
+	if err := checkServiceMeta(s.Meta); err != nil {
+		faults = append(faults, fmt.Errorf("Invalid Service Meta for node %s and serviceID %s: %w", clip(node), clip(s.ID), err)) //nolint:staticcheck // Consul's text
+	}
+	faults = append(faults, s.Proxy.validate())
+	if side := s.Connect.SidecarService; side != nil && side.Service != "" {
+		if side.Connect.SidecarService != nil {
+			faults = append(faults, errors.New("a sidecar service can't have a sidecar itself"))
+		} else {
+			faults = append(faults, side.validateOn(node))
+		}
+	}
+	if err := invalid(faults); err != nil {
+		return err
+	}
+	return s.validateMesh()
+}
+
+// validateMesh checks what a proxy or a mesh-capable service must have. Its
+// faults come as the list that Consul gives.
+func (s *Service) validateMesh() error {
+	var faults []string
+	reachable := s.Port != 0 || s.SocketPath != ""
+	if s.Kind == KindConnectProxy {
+		if s.Proxy.DestinationServiceName == "" {
+			faults = append(faults, "Proxy.DestinationServiceName must be non-empty for Connect proxy services")
+		}
+		if !reachable {
+			faults = append(faults, "Port or SocketPath must be set for a connect-proxy")
+		}
+		if s.Connect.Native {
+			faults = append(faults, "A Proxy cannot also be Connect Native, only typical services")
+		}
+	} else if s.Connect.Native && !reachable {
+		faults = append(faults, "Port or SocketPath must be set for a Connect native service.")
+	}
+	if s.Locality != nil && s.Locality.Zone != "" && s.Locality.Region == "" {
+		faults = append(faults, "zone cannot be set without region")
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	slices.Sort(faults)
+	var text strings.Builder
+	if len(faults) == 1 {
+		text.WriteString("1 error occurred:\n")
+	} else {
+		fmt.Fprintf(&text, "%d errors occurred:\n", len(faults))
+	}
+	for _, f := range faults {
+		text.WriteString("\t* " + f + "\n")
+	}
+	text.WriteString("\n")
+	return &Error{Kind: Invalid, Text: text.String()}
+}
+
+// validate checks the parts of a proxy that hold free text.
+func (p *Proxy) validate() error {
+	faults := []error{
+		checkText("Proxy.DestinationServiceName", p.DestinationServiceName, MaxNameLen),
+		checkText("Proxy.DestinationServiceID", p.DestinationServiceID, MaxNameLen),
+	}
+	if err := checkValue(p.Config, 0); p.Config != nil && err != nil {
+		faults = append(faults, fmt.Errorf("Proxy.Config %w", err))
+	}
+	for i, u := range p.Upstreams {
+		faults = append(faults, checkText("Proxy.Upstreams.DestinationName", u.DestinationName, MaxNameLen))
+		if err := checkValue(u.Config, 0); u.Config != nil && err != nil {
+			faults = append(faults, fmt.Errorf("Proxy.Upstreams[%d].Config %w", i, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Validate says what is wrong with a normalised check, nil if nothing.
+func (c *Check) Validate() error {
+	if c.CheckID == "" {
+		return Errorf(Invalid, "Must provide a check's CheckID or Name")
+	}
+	faults := []error{
+		checkName("check ID", c.CheckID),
+		checkText("check name", c.Name, MaxNameLen),
+		checkText("check notes", c.Notes, MaxTextLen),
+		checkText("check output", c.Output, MaxTextLen),
+		checkText("check service ID", c.ServiceID, MaxNameLen),
+		checkText("check type", c.Type, MaxNameLen),
+		checkText("check interval", c.Interval, MaxNameLen),
+		checkText("check timeout", c.Timeout, MaxNameLen),
+	}
+	switch c.Status {
+	case StatusPassing, StatusWarning, StatusCritical:
+	default:
+		faults = append(faults, fmt.Errorf("Invalid check status: %q; it must be %s, %s or %s", //nolint:staticcheck // Consul's text
+			clip(c.Status), StatusPassing, StatusWarning, StatusCritical))
+	}
+	return invalid(faults)
+}
+
+// checkServiceMeta applies Consul's rules for the metadata of instances.
+func checkServiceMeta(meta map[string]string) error {
+	if len(meta) > MaxMetaPairs {
+		return fmt.Errorf("Node metadata cannot contain more than %d key/value pairs", MaxMetaPairs) //nolint:staticcheck // Consul's text
+	}
+	for k, v := range sorted(meta) {
+		fault := ""
+		switch {
+		case k == "":
+			fault = "Key cannot be blank"
+		case strings.ContainsFunc(k, func(r rune) bool { return !metaKeyRune(r) }):
+			fault = "Key contains invalid characters"
+		case len(k) > MaxMetaKeyLen:
+			fault = fmt.Sprintf("Key is too long (limit: %d characters)", MaxMetaKeyLen)
+		case strings.HasPrefix(k, "consul-"):
+			fault = "Key prefix 'consul-' is reserved for internal use"
+		case len(v) > MaxMetaValueLen:
+			fault = fmt.Sprintf("Value is too long (limit: %d characters)", MaxMetaValueLen)
+		case !utf8.ValidString(v):
+			fault = "Value is not valid UTF-8"
+		default:
+			continue
+		}
+		return fmt.Errorf("Couldn't load metadata pair ('%s', '%s'): %s", clip(k), clip(v), fault) //nolint:staticcheck // Consul's text
+	}
+	return nil
+}
+
+func metaKeyRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+}
+
+// checkName checks a name or an ID that must be there.
+func checkName(what, s string) error {
+	if s == "" {
+		return fmt.Errorf("%s must not be empty", what)
+	}
+	return checkText(what, s, MaxNameLen)
+}
+
+// checkText checks text that may be empty. NUL separates names in the store's
+// keys, and no client can mean it.
+func checkText(what, s string, limit int) error {
+	switch {
+	case len(s) > limit:
+		return fmt.Errorf("%s is %d bytes long; at most %d are allowed", what, len(s), limit)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%s is not valid UTF-8", what)
+	case strings.IndexByte(s, 0) >= 0:
+		return fmt.Errorf("%s contains a NUL character", what)
+	}
+	return nil
+}
+
+// checkUUID checks the ID of a node.
+func checkUUID(id string) error {
+	if len(id) != 36 {
+		return errors.New("Bad node ID: uuid string is wrong length") //nolint:staticcheck // Consul's text
+	}
+	for i := range len(id) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if c := id[i]; dash != (c == '-') || !dash && !hexDigit(c) {
+			return errors.New("Bad node ID: uuid is improperly formatted") //nolint:staticcheck // Consul's text
+		}
+	}
+	return nil
+}
+
+func hexDigit(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+// invalid joins faults to one *Error of kind Invalid, nil if there are none.
+func invalid(faults []error) error {
+	if err := errors.Join(faults...); err != nil {
+		return &Error{Kind: Invalid, Text: err.Error()}
+	}
+	return nil
+}
+
+// clip shortens what a caller sent to what a message can show.
+func clip(s string) string {
+	const limit = 128
+	if len(s) <= limit {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return strings.ToValidUTF8(s[:limit], "\uFFFD") + "..."
+}
+
+// sorted ranges over a map by key, so that a message doesn't depend on the
+// order of a map.
+func sorted[V any](m map[string]V) func(yield func(string, V) bool) {
+	return func(yield func(string, V) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
+	}
+}

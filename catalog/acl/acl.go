@@ -7,18 +7,18 @@ type Resource uint8
 
 // The resources. Those marked "no name" are asked about with an empty name.
 const (
-	Agent    Resource = iota + 1 // an agent's own endpoints, by node name
-	Node                         // nodes and their node checks, by node name
-	Service                      // services and their checks, by service name
-	Key                          // KV entries, by key
-	Session                      // sessions, by node name
-	Event                        // user events, by event name
-	Query                        // prepared queries, by query name
-	Operator                     // the cluster's operation; no name
-	Keyring                      // the gossip keys; no name
-	ACL                          // tokens, policies and roles; no name
-	Mesh                         // mesh-wide configuration; no name
-	Intention                    // who may connect to a service, by service name
+	Agent     Resource = iota + 1 // an agent's own endpoints, by node name
+	Node                          // nodes and their node checks, by node name
+	Service                       // services and their checks, by service name
+	Key                           // KV entries, by key
+	Session                       // sessions, by node name
+	Event                         // user events, by event name
+	Query                         // prepared queries, by query name
+	Operator                      // the cluster's operation; no name
+	Keyring                       // the gossip keys; no name
+	ACL                           // tokens, policies and roles; no name
+	Mesh                          // mesh-wide configuration; no name
+	Intention                     // who may connect to a service, by service name
 )
 
 var resourceNames = [...]string{

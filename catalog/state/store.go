@@ -2,7 +2,11 @@ package state
 
 import (
 	"context"
-	"io"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-memdb"
 
 	"muster/catalog"
 )
@@ -14,41 +18,125 @@ type Entry struct {
 	Data  []byte
 }
 
-// Store holds the replicated catalog.
-type Store struct{}
+// Store holds the replicated catalog. All methods may be called at any time from
+// any goroutine; those that read never wait for those that write.
+type Store struct {
+	writing sync.Mutex // held by Apply and Restore: one writer at a time
+	db      atomic.Pointer[memdb.MemDB]
+	waiters waiters
+}
 
 // New returns an empty Store.
-func New() *Store { return &Store{} }
+func New() *Store {
+	s := &Store{}
+	db := newDB()
+	txn := db.Txn(true)
+	w := writer{reader: reader{txn}}
+	w.insert(tableMeta, &metaRow{})
+	txn.Commit()
+	s.db.Store(db)
+	return s
+}
+
+func newDB() *memdb.MemDB {
+	db, err := memdb.NewMemDB(schema)
+	if err != nil {
+		panic(fmt.Sprintf("state: the schema is wrong: %v", err))
+	}
+	return db
+}
+
+// read starts a read transaction. It needs no end.
+func (s *Store) read() reader { return reader{s.db.Load().Txn(false)} }
 
 // Apply carries out committed entries in order, in one transaction, and gives
-// one result for each.
-func (s *Store) Apply(es []Entry) []catalog.Result { return make([]catalog.Result, len(es)) }
+// one result for each. Each entry sees what those before it did. How a log is
+// split into batches makes no difference to results or state. An entry that
+// can't be decoded or is refused changes nothing and has its reason in its
+// result, the same on every server.
+func (s *Store) Apply(es []Entry) []catalog.Result {
+	results := make([]catalog.Result, len(es))
+	commands := make([]catalog.Command, len(es))
+	for i, e := range es {
+		commands[i], results[i].Err = catalog.DecodeCommand(e.Data)
+	}
 
-// Preview tells what Apply would answer to cmd now, and changes nothing.
-func (s *Store) Preview(cmd catalog.Command) catalog.Result { return catalog.Result{} }
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	txn := s.db.Load().Txn(true)
+	w := writer{reader: reader{txn}}
+	w.meta = w.reader.meta()
+	for i, e := range es {
+		if e.Index <= w.meta.Applied {
+			results[i] = catalog.Result{Err: catalog.Errorf(catalog.Internal,
+				"entry %d is given to a state that is at %d already", e.Index, w.meta.Applied)}
+			continue
+		}
+		w.meta.Applied = e.Index
+		if results[i].Err != nil {
+			continue
+		}
+		p := planCommand(w.reader, commands[i])
+		results[i] = catalog.Result{Changed: p.changes(), Err: p.err}
+		if p.changes() {
+			w.carryOut(e.Index, &p)
+		}
+	}
+	w.insert(tableMeta, &w.meta)
+	txn.Commit()
+	s.waiters.wake(w.moves)
+	return results
+}
+
+// Preview tells what Apply would answer to cmd now. It changes nothing, also not
+// cmd. A command whose preview says neither Changed nor Err needs no log entry
+// if it was made of a state that a linearizable read may answer from.
+func (s *Store) Preview(cmd catalog.Command) catalog.Result {
+	p := planCommand(s.read(), cmd)
+	return catalog.Result{Changed: p.changes(), Err: p.err}
+}
 
 // Index is the index of the last applied entry.
-func (s *Store) Index() uint64 { return 0 }
+func (s *Store) Index() uint64 { return s.read().meta().Applied }
 
 // View returns a consistent view of the whole store as it is now.
-func (s *Store) View() *View { return &View{} }
+func (s *Store) View() *View {
+	r := s.read()
+	return &View{reader: r, floor: r.meta().Floor}
+}
 
-// Wait returns nil as soon as one of the topics has an index above the given
-// one, and ctx's error where ctx ends first.
-func (s *Store) Wait(ctx context.Context, topics []Topic, index uint64) error { return ctx.Err() }
+// Wait returns nil as soon as one of the topics has an index above the given one:
+// at once if it has already, also if a later write moved it on. It returns ctx's
+// error where ctx ends first, and nil whenever the state is restored, as all may
+// be different then. It starts no goroutine.
+//
+// A wake-up can't be lost: the waiter is entered before the topics are read, and
+// a writer looks for waiters after its write can be read.
+func (s *Store) Wait(ctx context.Context, topics []Topic, index uint64) error {
+	if s.moved(topics, index) {
+		return nil
+	}
+	w := s.waiters.enter(topics, index)
+	if s.moved(topics, index) {
+		s.waiters.leave(w)
+		return nil
+	}
+	select {
+	case <-w.woken: // whoever woke it has taken it off the lists
+		return nil
+	case <-ctx.Done():
+		s.waiters.leave(w)
+		return ctx.Err()
+	}
+}
 
-// Snapshot returns the store's whole state as it is now.
-func (s *Store) Snapshot() *Snapshot { return &Snapshot{} }
-
-// Restore replaces the whole state by that of a snapshot, or changes nothing and
-// says why it can't.
-func (s *Store) Restore(r io.Reader) error { return nil }
-
-// Snapshot is a point in time of the store.
-type Snapshot struct{}
-
-// WriteTo implements io.WriterTo.
-func (s *Snapshot) WriteTo(w io.Writer) (int64, error) { return 0, nil }
-
-// Close lets go of the point in time.
-func (s *Snapshot) Close() {}
+// moved reports whether a topic's index is above the given one.
+func (s *Store) moved(topics []Topic, index uint64) bool {
+	v := s.View()
+	for _, t := range topics {
+		if v.indexOf(t) > index {
+			return true
+		}
+	}
+	return false
+}

@@ -1,10 +1,24 @@
 package state
 
+import "muster/catalog"
+
 // TopicKind is a kind of thing that a read can depend on.
 type TopicKind uint8
 
-// The topic kinds. Numbers are part of the snapshot format: they are never
-// reused or given a new meaning.
+// The topic kinds, and what moves them. Numbers are part of the snapshot format:
+// they are never reused or given a new meaning.
+//
+//	written          moves
+//	a node           Nodes, Node of its name, and Service and Mesh of each
+//	                 service on it
+//	an instance      Node of its node, Instances, Service and Mesh of its old and
+//	                 its new names; Services if it is new, gone, or its name or
+//	                 tags changed
+//	a check          NodeChecks of its node, Checks of all and of its old and its
+//	                 new state; Service and Mesh of its service or, for a node's
+//	                 check, of each service on the node
+//
+// Removing a node writes all that was on it.
 const (
 	TopicNodes      TopicKind = 1 // the list of nodes; no key
 	TopicNode       TopicKind = 2 // a node and the services on it; key: node name
@@ -12,13 +26,16 @@ const (
 	TopicServices   TopicKind = 4 // the names of services with their tags; no key
 	TopicInstances  TopicKind = 5 // every instance of every service; no key
 	TopicService    TopicKind = 6 // instances of a service, their nodes and checks; key: service name
-	TopicConnect    TopicKind = 7 // the mesh-capable instances for a service, as above; key: service name
-	TopicChecks     TopicKind = 8 // checks; key: their status, or "" for all
+	TopicMesh       TopicKind = 7 // instances that give mesh access to a service, as above; key: service name
+	TopicChecks     TopicKind = 8 // checks; key: their state, "" for all
 )
 
 // Topic names something in the store that reads depend on and writes move. It
-// is comparable. Keys are in lower case, as names are equal without regard to it.
+// is comparable. Keys are folded, as names are equal without regard to case.
 type Topic struct {
 	Kind TopicKind
 	Key  string
 }
+
+// topicOf is the topic of a kind for a name as it is written.
+func topicOf(kind TopicKind, name string) Topic { return Topic{kind, catalog.Fold(name)} }

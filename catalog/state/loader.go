@@ -1,0 +1,171 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+
+	"muster/catalog"
+)
+
+// loader puts the rows of a snapshot into an empty database, and refuses any that
+// apply could not have written: a restored state keeps every promise that the
+// rest of this package relies on.
+type loader struct {
+	writer
+	kind byte   // of the last record
+	last string // its key
+}
+
+func (l *loader) load(kind byte, body []byte) error {
+	if kind < l.kind || kind == recordMeta && l.kind == recordMeta {
+		return fmt.Errorf("a record of kind %d follows one of kind %d", kind, l.kind)
+	}
+	if l.kind == 0 && kind != recordMeta {
+		return errors.New("the record that must come first is missing")
+	}
+	if kind != l.kind {
+		l.kind, l.last = kind, ""
+	}
+	switch kind {
+	case recordMeta:
+		return l.loadMeta(body)
+	case recordNode:
+		return l.loadNode(body)
+	case recordService:
+		return l.loadService(body)
+	case recordCheck:
+		return l.loadCheck(body)
+	case recordTopic:
+		return l.loadTopic(body)
+	case recordSource:
+		return l.loadSource(body)
+	}
+	return fmt.Errorf("unknown kind %d", kind)
+}
+
+// ascends checks that keys come in their order, each once.
+func (l *loader) ascends(key string) error {
+	if key <= l.last {
+		return fmt.Errorf("%q is not above %q, which is before it", key, l.last)
+	}
+	l.last = key
+	return nil
+}
+
+// known checks that an index isn't one that is yet to come.
+func (l *loader) known(indexes ...uint64) error {
+	for _, index := range indexes {
+		if index == 0 || index > l.meta.Applied {
+			return fmt.Errorf("index %d is not from 1 to the last applied, %d", index, l.meta.Applied)
+		}
+	}
+	return nil
+}
+
+func (l *loader) loadMeta(body []byte) error {
+	var m metaRecord
+	if err := catalog.Unmarshal(body, &m); err != nil {
+		return err
+	}
+	if m.Floor > m.Applied {
+		return fmt.Errorf("the floor %d is above the last applied index %d", m.Floor, m.Applied)
+	}
+	l.meta = metaRow{Applied: m.Applied, Floor: m.Floor}
+	return nil
+}
+
+func (l *loader) loadNode(body []byte) error {
+	n := new(catalog.Node)
+	if err := catalog.Unmarshal(body, n); err != nil {
+		return err
+	}
+	if n.ID != "" && l.nodeByID(n.ID) != nil {
+		return fmt.Errorf("two nodes have the ID %q", n.ID)
+	}
+	err := errors.Join(keyable("node name", n.Node, n.ID), l.known(n.CreateIndex, n.ModifyIndex), l.ascends(nameKey(n.Node)))
+	if err == nil {
+		l.insert(tableNodes, n)
+	}
+	return err
+}
+
+func (l *loader) loadService(body []byte) error {
+	var rec serviceRecord
+	if err := catalog.Unmarshal(body, &rec); err != nil {
+		return err
+	}
+	s := &rec.Service
+	if l.node(rec.Node) == nil {
+		return fmt.Errorf("service %q is on a node %q that isn't there", s.ID, rec.Node)
+	}
+	err := errors.Join(keyableService(s), l.known(s.CreateIndex, s.ModifyIndex),
+		l.ascends(nameKey(rec.Node, s.ID)))
+	if err == nil {
+		l.insert(tableServices, &serviceRow{node: catalog.Fold(rec.Node), service: s})
+	}
+	return err
+}
+
+func (l *loader) loadCheck(body []byte) error {
+	c := new(catalog.Check)
+	if err := catalog.Unmarshal(body, c); err != nil {
+		return err
+	}
+	if l.node(c.Node) == nil {
+		return fmt.Errorf("check %q is on a node %q that isn't there", c.CheckID, c.Node)
+	}
+	serviceName := ""
+	if c.ServiceID != "" {
+		row := l.service(c.Node, c.ServiceID)
+		if row == nil {
+			return fmt.Errorf("check %q is of a service %q that isn't there", c.CheckID, c.ServiceID)
+		}
+		serviceName = row.service.Service
+	}
+	if c.ServiceName != serviceName {
+		return fmt.Errorf("check %q has the service name %q in place of %q", c.CheckID, c.ServiceName, serviceName)
+	}
+	err := errors.Join(keyable("check ID", c.CheckID, c.ServiceID, c.Status), l.known(c.CreateIndex, c.ModifyIndex),
+		l.ascends(nameKey(c.Node, c.CheckID)))
+	if err == nil {
+		l.insert(tableChecks, c)
+	}
+	return err
+}
+
+func (l *loader) loadTopic(body []byte) error {
+	t := new(topicRow)
+	if err := catalog.Unmarshal(body, t); err != nil {
+		return err
+	}
+	if t.Topic.Kind < TopicNodes || t.Topic.Kind > TopicChecks {
+		return fmt.Errorf("unknown kind of topic %d", t.Topic.Kind)
+	}
+	if t.Topic.Key != catalog.Fold(t.Topic.Key) {
+		return fmt.Errorf("the key of topic %+v is not folded", t.Topic)
+	}
+	if t.Gone == l.present(t.Topic) {
+		return fmt.Errorf("topic %+v is marked as gone = %t and is not", t.Topic, t.Gone)
+	}
+	err := errors.Join(l.known(t.Index), l.ascends(topicKey(t.Topic)))
+	if err == nil {
+		l.insert(tableTopics, t)
+		if t.Gone {
+			l.meta.Gone++
+		}
+	}
+	return err
+}
+
+func (l *loader) loadSource(body []byte) error {
+	src := new(sourceRow)
+	if err := catalog.Unmarshal(body, src); err != nil {
+		return err
+	}
+	err := errors.Join(keyable("source", src.NodeID), l.known(src.Index), l.ascends(nameKey(src.NodeID)))
+	if err == nil {
+		l.insert(tableSources, src)
+		l.meta.Sources++
+	}
+	return err
+}

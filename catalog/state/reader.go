@@ -1,0 +1,99 @@
+package state
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/hashicorp/go-memdb"
+
+	"muster/catalog"
+)
+
+// reader finds rows in one transaction, whether it reads or writes. The database
+// fails only for tables and indexes that the schema doesn't have, so a failure
+// is a fault in this package.
+type reader struct {
+	txn *memdb.Txn
+}
+
+// first returns the first row of an index at a key, the zero T if there is none.
+func first[T any](r reader, table, index, key string) (row T) {
+	found, err := r.txn.First(table, index, key)
+	if err != nil {
+		panic(fmt.Sprintf("state: look up %s by %s: %v", table, index, err))
+	}
+	if found != nil {
+		row = found.(T)
+	}
+	return row
+}
+
+// each ranges over the rows of an index at a key, sorted by what identifies them.
+func each[T any](r reader, table, index, key string) iter.Seq[T] {
+	rows, err := r.txn.Get(table, index, key)
+	if err != nil {
+		panic(fmt.Sprintf("state: range over %s by %s: %v", table, index, err))
+	}
+	return func(yield func(T) bool) {
+		for row := rows.Next(); row != nil; row = rows.Next() {
+			if !yield(row.(T)) {
+				return
+			}
+		}
+	}
+}
+
+func (r reader) meta() metaRow { return *first[*metaRow](r, tableMeta, byID, metaKey) }
+
+func (r reader) node(name string) *catalog.Node {
+	return first[*catalog.Node](r, tableNodes, byID, nameKey(name))
+}
+
+func (r reader) nodeByID(id string) *catalog.Node {
+	return first[*catalog.Node](r, tableNodes, byNodeID, nameKey(id))
+}
+
+func (r reader) service(node, id string) *serviceRow {
+	return first[*serviceRow](r, tableServices, byID, nameKey(node, id))
+}
+
+func (r reader) check(node, id string) *catalog.Check {
+	return first[*catalog.Check](r, tableChecks, byID, nameKey(node, id))
+}
+
+func (r reader) servicesOn(node string) iter.Seq[*serviceRow] {
+	return each[*serviceRow](r, tableServices, byIDPrefix, nameKey(node))
+}
+
+func (r reader) checksOn(node string) iter.Seq[*catalog.Check] {
+	return each[*catalog.Check](r, tableChecks, byIDPrefix, nameKey(node))
+}
+
+// checksOf ranges over the checks of an instance; with an empty service ID, over
+// those of the node itself.
+func (r reader) checksOf(node, serviceID string) iter.Seq[*catalog.Check] {
+	return each[*catalog.Check](r, tableChecks, byNodeService, nameKey(node, serviceID))
+}
+
+func (r reader) source(nodeID string) *sourceRow {
+	return first[*sourceRow](r, tableSources, byID, nameKey(nodeID))
+}
+
+func (r reader) topic(t Topic) *topicRow {
+	return first[*topicRow](r, tableTopics, byID, topicKey(t))
+}
+
+// present reports whether what a topic is about is there. A topic that is not
+// about one node or one service always is.
+func (r reader) present(t Topic) bool {
+	key := t.Key + "\x00"
+	switch t.Kind {
+	case TopicNode, TopicNodeChecks:
+		return first[*catalog.Node](r, tableNodes, byID, key) != nil
+	case TopicService:
+		return first[*serviceRow](r, tableServices, byService, key) != nil
+	case TopicMesh:
+		return first[*serviceRow](r, tableServices, byMesh, key) != nil
+	}
+	return true
+}

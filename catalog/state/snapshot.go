@@ -1,0 +1,286 @@
+package state
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/hashicorp/go-memdb"
+
+	"muster/catalog"
+)
+
+// A snapshot is a header, records and an end, numbers big-endian:
+//
+//	header   8 bytes  "MUSTERST"
+//	         1 byte   version of the format, now 1
+//	record   1 byte   kind, not 0
+//	         4 bytes  length of the body, at most maxRecord
+//	         n bytes  body: canonical msgpack of one row
+//	end      1 byte   0
+//	         8 bytes  number of records
+//	         4 bytes  CRC-32C of all before
+//
+// The first record is the only one of kind recordMeta; the kinds follow each
+// other in ascending order, and the rows of a kind are sorted by what identifies
+// them. So a state has exactly one snapshot, byte for byte.
+const (
+	snapshotMagic   = "MUSTERST"
+	snapshotVersion = 1
+
+	// maxRecord bounds one row. A row comes from one command, and adds no more
+	// than its node's and service's names and tags to what it was given there.
+	maxRecord = 4 * catalog.MaxCommandSize
+)
+
+// The kinds of records. Numbers are never reused or given a new meaning.
+const (
+	recordEnd     = 0
+	recordMeta    = 1
+	recordNode    = 2
+	recordService = 3
+	recordCheck   = 4
+	recordTopic   = 5
+	recordSource  = 6
+)
+
+// Rows whose form in memory isn't the one in a snapshot.
+type (
+	metaRecord struct {
+		Applied uint64
+		Floor   uint64
+	}
+	serviceRecord struct {
+		Node    string
+		Service catalog.Service
+	}
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Snapshot is the store at one moment, to be written out while the store goes on.
+type Snapshot struct {
+	reader reader
+}
+
+// Snapshot returns the whole state as it is now, at no cost.
+func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.read()} }
+
+// Index is the index of the last entry that the snapshot has seen.
+func (s *Snapshot) Index() uint64 { return s.reader.meta().Applied }
+
+// Close lets go of the state, so that what has changed since can be freed.
+func (s *Snapshot) Close() { s.reader = reader{} }
+
+// WriteTo writes the snapshot. It implements io.WriterTo.
+func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
+	if s.reader.txn == nil {
+		return 0, errors.New("write snapshot: it is closed")
+	}
+	w := newRecordWriter(out)
+	meta := s.reader.meta()
+	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor})
+	for n := range each[*catalog.Node](s.reader, tableNodes, byIDPrefix, "") {
+		w.record(recordNode, n)
+	}
+	for row := range each[*serviceRow](s.reader, tableServices, byIDPrefix, "") {
+		w.record(recordService, serviceRecord{row.node, *row.service})
+	}
+	for c := range each[*catalog.Check](s.reader, tableChecks, byIDPrefix, "") {
+		w.record(recordCheck, c)
+	}
+	for t := range each[*topicRow](s.reader, tableTopics, byIDPrefix, "") {
+		w.record(recordTopic, t)
+	}
+	for src := range each[*sourceRow](s.reader, tableSources, byIDPrefix, "") {
+		w.record(recordSource, src)
+	}
+	return w.end()
+}
+
+// recordWriter writes the frame of a snapshot. The first error stays.
+type recordWriter struct {
+	out     *bufio.Writer
+	sum     uint32
+	size    int64
+	records uint64
+	err     error
+}
+
+func newRecordWriter(out io.Writer) *recordWriter {
+	w := &recordWriter{out: bufio.NewWriterSize(out, 64<<10)}
+	w.write(append([]byte(snapshotMagic), snapshotVersion))
+	return w
+}
+
+func (w *recordWriter) write(b []byte) {
+	if w.err != nil {
+		return
+	}
+	w.sum = crc32.Update(w.sum, castagnoli, b)
+	w.size += int64(len(b))
+	_, w.err = w.out.Write(b)
+}
+
+func (w *recordWriter) record(kind byte, row any) {
+	if w.err != nil {
+		return
+	}
+	body, err := catalog.Marshal(row)
+	if err == nil && len(body) > maxRecord {
+		err = fmt.Errorf("a record of kind %d takes %d bytes, more than %d", kind, len(body), maxRecord)
+	}
+	if err != nil {
+		w.err = err
+		return
+	}
+	w.write(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body))))
+	w.write(body)
+	w.records++
+}
+
+func (w *recordWriter) end() (int64, error) {
+	w.write(binary.BigEndian.AppendUint64([]byte{recordEnd}, w.records))
+	w.write(binary.BigEndian.AppendUint32(nil, w.sum))
+	if w.err == nil {
+		w.err = w.out.Flush()
+	}
+	if w.err != nil {
+		return w.size, fmt.Errorf("write snapshot: %w", w.err)
+	}
+	return w.size, nil
+}
+
+// Restore replaces the whole state by that of a snapshot, and wakes every waiter.
+// If the snapshot is damaged, cut short or of a form that this build doesn't
+// know, it changes nothing and says why.
+func (s *Store) Restore(in io.Reader) error {
+	db, err := readSnapshot(in)
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.db.Store(db)
+	s.waiters.wakeAll()
+	return nil
+}
+
+// readSnapshot builds the database of a snapshot.
+func readSnapshot(in io.Reader) (*memdb.MemDB, error) {
+	r := &recordReader{in: bufio.NewReaderSize(in, 64<<10)}
+	if err := r.header(); err != nil {
+		return nil, err
+	}
+	db := newDB()
+	txn := db.Txn(true)
+	l := loader{writer: writer{reader: reader{txn}}}
+	for {
+		kind, body, err := r.record()
+		if err != nil {
+			return nil, err
+		}
+		if kind == recordEnd {
+			break
+		}
+		if err := l.load(kind, body); err != nil {
+			return nil, fmt.Errorf("record %d: %w", r.records, err)
+		}
+	}
+	if l.kind == 0 {
+		return nil, errors.New("it has no records")
+	}
+	if _, err := r.in.ReadByte(); err != io.EOF {
+		return nil, errors.New("there are bytes after its end")
+	}
+	l.insert(tableMeta, &l.meta)
+	txn.Commit()
+	return db, nil
+}
+
+// recordReader reads the frame of a snapshot.
+type recordReader struct {
+	in      *bufio.Reader
+	sum     uint32
+	records uint64
+	body    bytes.Buffer
+}
+
+func (r *recordReader) read(b []byte) error {
+	if _, err := io.ReadFull(r.in, b); err != nil {
+		return cutShort(err)
+	}
+	r.sum = crc32.Update(r.sum, castagnoli, b)
+	return nil
+}
+
+// cutShort names what it means that a snapshot ends before its end.
+func cutShort(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New("it is cut short")
+	}
+	return err
+}
+
+func (r *recordReader) header() error {
+	var b [len(snapshotMagic) + 1]byte
+	if err := r.read(b[:]); err != nil {
+		return err
+	}
+	if string(b[:len(snapshotMagic)]) != snapshotMagic {
+		return errors.New("it is not a snapshot of the catalog")
+	}
+	if v := b[len(snapshotMagic)]; v != snapshotVersion {
+		return fmt.Errorf("it has version %d of the format, this build reads %d", v, snapshotVersion)
+	}
+	return nil
+}
+
+// record reads the next record. Its body is valid until the next call; memory
+// grows with what is there, not with what is announced.
+func (r *recordReader) record() (kind byte, body []byte, err error) {
+	var head [5]byte
+	if err := r.read(head[:1]); err != nil {
+		return 0, nil, err
+	}
+	if head[0] == recordEnd {
+		return recordEnd, nil, r.end()
+	}
+	if err := r.read(head[1:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[1:])
+	if n > maxRecord {
+		return 0, nil, fmt.Errorf("record %d announces %d bytes, more than %d", r.records+1, n, maxRecord)
+	}
+	r.body.Reset()
+	if _, err := io.CopyN(&r.body, r.in, int64(n)); err != nil {
+		return 0, nil, cutShort(err)
+	}
+	r.sum = crc32.Update(r.sum, castagnoli, r.body.Bytes())
+	r.records++
+	return head[0], r.body.Bytes(), nil
+}
+
+func (r *recordReader) end() error {
+	var count [8]byte
+	if err := r.read(count[:]); err != nil {
+		return err
+	}
+	want := r.sum
+	var sum [4]byte
+	if err := r.read(sum[:]); err != nil {
+		return err
+	}
+	if got := binary.BigEndian.Uint32(sum[:]); got != want {
+		return fmt.Errorf("its checksum is %08x, its content has %08x: it is damaged", got, want)
+	}
+	if n := binary.BigEndian.Uint64(count[:]); n != r.records {
+		return fmt.Errorf("it announces %d records and has %d", n, r.records)
+	}
+	return nil
+}

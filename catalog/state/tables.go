@@ -1,0 +1,166 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/hashicorp/go-memdb"
+
+	"muster/catalog"
+)
+
+// The tables.
+const (
+	tableNodes    = "nodes"    // *catalog.Node
+	tableServices = "services" // *serviceRow
+	tableChecks   = "checks"   // *catalog.Check
+	tableTopics   = "topics"   // *topicRow
+	tableSources  = "sources"  // *sourceRow
+	tableMeta     = "meta"     // *metaRow, one
+)
+
+// The indexes. Each key is a run of folded names that end in NUL, so that a
+// name's key is no prefix of a longer name's, and rows come sorted by name.
+const (
+	byID            = "id"             // every table: what identifies a row
+	byIDPrefix      = "id_prefix"      // the same, for rows whose key begins with the argument
+	byNodeID        = "node_id"        // nodes: their ID
+	byService       = "service"        // services, checks: name of the service
+	byServicePrefix = "service_prefix" // the same, for rows whose key begins with the argument
+	byMesh          = "mesh"           // services: the service they give mesh access to
+	byNodeService   = "node_service"   // checks: node and service ID, "" for node checks
+	byStatus        = "status"         // checks: their state
+	byAge           = "age"            // topics of what is gone, sources: oldest first
+	byAgePrefix     = "age_prefix"     // the same, for lookups with an empty key
+)
+
+// serviceRow is an instance with the folded name of its node.
+type serviceRow struct {
+	node    string
+	service *catalog.Service
+}
+
+// topicRow is the index at which a topic last moved. Gone marks the topic of a
+// node or service that is no longer there.
+type topicRow struct {
+	Topic Topic
+	Index uint64
+	Gone  bool
+}
+
+// sourceRow is how far the commands of one agent have come. Index is that of the
+// last one.
+type sourceRow struct {
+	NodeID string
+	Seq    uint64
+	Index  uint64
+}
+
+// metaRow is what the store knows about itself.
+type metaRow struct {
+	Applied uint64 // index of the last applied entry
+	Floor   uint64 // index of every topic that has no row; see writer.reap
+	Gone    int    // topic rows that are marked so
+	Sources int    // rows in the table of sources
+}
+
+// nameKey is the key of one or more names in their order.
+func nameKey(names ...string) string {
+	if len(names) == 1 {
+		return catalog.Fold(names[0]) + "\x00"
+	}
+	n := 0
+	for _, name := range names {
+		n += len(name) + 1
+	}
+	b := make([]byte, 0, n)
+	for _, name := range names {
+		b = append(append(b, catalog.Fold(name)...), 0)
+	}
+	return string(b)
+}
+
+// metaKey is the key of the one metaRow.
+const metaKey = "meta"
+
+func topicKey(t Topic) string { return string(rune(t.Kind)) + t.Key + "\x00" }
+
+func ageKey(index uint64) string {
+	return string(binary.BigEndian.AppendUint64(nil, index))
+}
+
+// indexer makes keys of one index from rows of type T; ok is false for a row
+// that is not in the index. Lookups pass finished keys.
+type indexer[T any] func(row T) (key string, ok bool)
+
+// FromObject implements memdb.SingleIndexer.
+func (x indexer[T]) FromObject(row any) (bool, []byte, error) {
+	key, ok := x(row.(T))
+	return ok, []byte(key), nil
+}
+
+// FromArgs implements memdb.Indexer.
+func (x indexer[T]) FromArgs(args ...any) ([]byte, error) {
+	if len(args) != 1 {
+		return nil, fmt.Errorf("want one key, got %d arguments", len(args))
+	}
+	return []byte(args[0].(string)), nil
+}
+
+// PrefixFromArgs implements memdb.PrefixIndexer.
+func (x indexer[T]) PrefixFromArgs(args ...any) ([]byte, error) { return x.FromArgs(args...) }
+
+func table(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
+	t := &memdb.TableSchema{Name: name, Indexes: make(map[string]*memdb.IndexSchema, len(indexes))}
+	for _, x := range indexes {
+		t.Indexes[x.Name] = x
+	}
+	return t
+}
+
+// primary is the index that identifies rows.
+func primary[T any](key func(T) string) *memdb.IndexSchema {
+	return &memdb.IndexSchema{Name: byID, Unique: true, Indexer: indexer[T](func(row T) (string, bool) { return key(row), true })}
+}
+
+// secondary is an index that a row may be missing from.
+func secondary[T any](name string, unique bool, key indexer[T]) *memdb.IndexSchema {
+	return &memdb.IndexSchema{Name: name, Unique: unique, AllowMissing: true, Indexer: key}
+}
+
+// named is the key of a name, none where it is empty.
+func named(name string) (string, bool) {
+	if name == "" {
+		return "", false
+	}
+	return nameKey(name), true
+}
+
+var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
+	tableNodes: table(tableNodes,
+		primary(func(n *catalog.Node) string { return nameKey(n.Node) }),
+		secondary(byNodeID, true, func(n *catalog.Node) (string, bool) { return named(n.ID) }),
+	),
+	tableServices: table(tableServices,
+		primary(func(r *serviceRow) string { return nameKey(r.node, r.service.ID) }),
+		secondary(byService, false, func(r *serviceRow) (string, bool) { return named(r.service.Service) }),
+		secondary(byMesh, false, func(r *serviceRow) (string, bool) { return named(r.service.MeshName()) }),
+	),
+	tableChecks: table(tableChecks,
+		primary(func(c *catalog.Check) string { return nameKey(c.Node, c.CheckID) }),
+		secondary(byNodeService, false, func(c *catalog.Check) (string, bool) { return nameKey(c.Node, c.ServiceID), true }),
+		secondary(byService, false, func(c *catalog.Check) (string, bool) { return named(c.ServiceName) }),
+		secondary(byStatus, false, func(c *catalog.Check) (string, bool) { return named(c.Status) }),
+	),
+	tableTopics: table(tableTopics,
+		primary(func(r *topicRow) string { return topicKey(r.Topic) }),
+		secondary(byAge, false, func(r *topicRow) (string, bool) { return ageKey(r.Index), r.Gone }),
+	),
+	tableSources: table(tableSources,
+		primary(func(r *sourceRow) string { return nameKey(r.NodeID) }),
+		secondary(byAge, false, func(r *sourceRow) (string, bool) { return ageKey(r.Index), true }),
+	),
+	tableMeta: table(tableMeta,
+		primary(func(*metaRow) string { return metaKey }),
+	),
+}}

@@ -1,0 +1,223 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+
+	"muster/catalog"
+)
+
+// Bounds on what is remembered of things that are no longer there. They decide
+// what apply does, so they are the same on every server of a cluster.
+const (
+	maxGone    = 8192
+	maxSources = 65536
+)
+
+// move says that a topic is now at an index.
+type move struct {
+	topic Topic
+	index uint64
+}
+
+// writer carries out plans in one write transaction and notes what they move.
+type writer struct {
+	reader
+	meta  metaRow
+	index uint64 // of the entry that is being applied
+	moves []move // of the whole transaction; moves[begin:] are this entry's
+	begin int
+}
+
+// carryOut writes a plan as entry index's. Removals come first: a node that is
+// renamed frees its ID for the row under its new name.
+func (w *writer) carryOut(index uint64, p *plan) {
+	w.index, w.begin = index, len(w.moves)
+	for _, n := range p.removeNodes {
+		w.removeNode(n)
+	}
+	for _, s := range p.removeServices {
+		w.removeService(s)
+	}
+	for _, c := range p.removeChecks {
+		w.removeCheck(c)
+	}
+	if p.node != nil {
+		w.putNode(p.node)
+	}
+	if p.service != nil {
+		w.putService(p.service)
+	}
+	for _, c := range p.checks {
+		w.putCheck(c)
+	}
+	if p.source != nil {
+		w.putSource(p.source)
+	}
+	w.bury()
+}
+
+func (w *writer) putNode(n *catalog.Node) {
+	w.stamp(&n.Indexes)
+	w.insert(tableNodes, n)
+	w.touchNode(n)
+}
+
+func (w *writer) removeNode(n *catalog.Node) {
+	// Collected first: an iterator doesn't outlive a write to what it ranges over.
+	checks := slices.Collect(w.checksOn(n.Node))
+	services := slices.Collect(w.servicesOn(n.Node))
+	w.touchNode(n)
+	w.touch(topicOf(TopicNodeChecks, n.Node))
+	for _, c := range checks {
+		w.delete(tableChecks, c)
+		w.touchCheckLists(c)
+	}
+	for _, s := range services {
+		w.removeService(s)
+	}
+	w.delete(tableNodes, n)
+}
+
+func (w *writer) touchNode(n *catalog.Node) {
+	w.touch(Topic{Kind: TopicNodes})
+	w.touch(topicOf(TopicNode, n.Node))
+	w.touchServicesOn(n.Node)
+}
+
+func (w *writer) touchServicesOn(node string) {
+	for s := range w.servicesOn(node) {
+		w.touchService(s)
+	}
+}
+
+func (w *writer) touchService(row *serviceRow) {
+	w.touch(topicOf(TopicService, row.service.Service))
+	if name := row.service.MeshName(); name != "" {
+		w.touch(topicOf(TopicMesh, name))
+	}
+}
+
+func (w *writer) putService(row *serviceRow) {
+	old := w.service(row.node, row.service.ID)
+	w.stamp(&row.service.Indexes)
+	w.insert(tableServices, row)
+	w.touch(Topic{TopicNode, row.node})
+	w.touch(Topic{Kind: TopicInstances})
+	w.touchService(row)
+	if old != nil {
+		w.touchService(old)
+	}
+	if old == nil || old.service.Service != row.service.Service || !slices.Equal(old.service.Tags, row.service.Tags) {
+		w.touch(Topic{Kind: TopicServices})
+	}
+}
+
+func (w *writer) removeService(row *serviceRow) {
+	for _, c := range slices.Collect(w.checksOf(row.node, row.service.ID)) {
+		w.removeCheck(c)
+	}
+	w.delete(tableServices, row)
+	w.touch(Topic{TopicNode, row.node})
+	w.touch(Topic{Kind: TopicInstances})
+	w.touch(Topic{Kind: TopicServices})
+	w.touchService(row)
+}
+
+func (w *writer) putCheck(c *catalog.Check) {
+	if old := w.check(c.Node, c.CheckID); old != nil {
+		w.touchCheck(old)
+	}
+	w.stamp(&c.Indexes)
+	w.insert(tableChecks, c)
+	w.touchCheck(c)
+}
+
+func (w *writer) removeCheck(c *catalog.Check) {
+	w.delete(tableChecks, c)
+	w.touchCheck(c)
+}
+
+func (w *writer) touchCheckLists(c *catalog.Check) {
+	w.touch(topicOf(TopicNodeChecks, c.Node))
+	w.touch(Topic{Kind: TopicChecks})
+	w.touch(topicOf(TopicChecks, c.Status))
+}
+
+func (w *writer) touchCheck(c *catalog.Check) {
+	w.touchCheckLists(c)
+	if c.ServiceID == "" {
+		w.touchServicesOn(c.Node)
+	} else if row := w.service(c.Node, c.ServiceID); row != nil {
+		w.touchService(row)
+	}
+}
+
+func (w *writer) putSource(s *sourceRow) {
+	if w.source(s.NodeID) == nil {
+		w.meta.Sources++
+	}
+	s.Index = w.index
+	w.insert(tableSources, s)
+	// An agent that wrote nothing for so long loses no more than protection from
+	// commands of its own that have been under way for as long.
+	for ; w.meta.Sources > maxSources; w.meta.Sources-- {
+		w.delete(tableSources, first[*sourceRow](w.reader, tableSources, byAgePrefix, ""))
+	}
+}
+
+// stamp sets the indexes of a row that is about to be written. The plan has kept
+// the index of its creation, if it was there before.
+func (w *writer) stamp(x *catalog.Indexes) {
+	if x.CreateIndex == 0 {
+		x.CreateIndex = w.index
+	}
+	x.ModifyIndex = w.index
+}
+
+// touch moves a topic to the entry's index.
+func (w *writer) touch(t Topic) {
+	old := w.topic(t)
+	if old != nil {
+		if old.Index == w.index {
+			return
+		}
+		if old.Gone {
+			w.meta.Gone--
+		}
+	}
+	w.insert(tableTopics, &topicRow{Topic: t, Index: w.index})
+	w.moves = append(w.moves, move{t, w.index})
+}
+
+// bury marks those of the entry's topics whose node or service is gone, and
+// forgets the oldest of all that are marked once there are more than maxGone.
+//
+// A topic that is forgotten, or never was, has the index Floor. Raising the floor
+// to the index of what is forgotten keeps every topic's index from going back,
+// and as the order of forgetting is part of the state, so is the floor.
+func (w *writer) bury() {
+	for _, m := range w.moves[w.begin:] {
+		if !w.present(m.topic) {
+			w.insert(tableTopics, &topicRow{Topic: m.topic, Index: w.index, Gone: true})
+			w.meta.Gone++
+		}
+	}
+	for ; w.meta.Gone > maxGone; w.meta.Gone-- {
+		oldest := first[*topicRow](w.reader, tableTopics, byAgePrefix, "")
+		w.meta.Floor = max(w.meta.Floor, oldest.Index)
+		w.delete(tableTopics, oldest)
+	}
+}
+
+func (w *writer) insert(table string, row any) {
+	if err := w.txn.Insert(table, row); err != nil {
+		panic(fmt.Sprintf("state: insert %+v into %s: %v", row, table, err))
+	}
+}
+
+func (w *writer) delete(table string, row any) {
+	if err := w.txn.Delete(table, row); err != nil {
+		panic(fmt.Sprintf("state: delete %+v from %s: %v", row, table, err))
+	}
+}
