@@ -13,7 +13,7 @@ func (c *Core) resetElectionTimer() {
 
 // hurryIfAlone ends the election timeout of a server that has nobody to wait for.
 func (c *Core) hurryIfAlone() {
-	if c.config().Voters() == 1 && c.electable() {
+	if c.config().Voters() == 1 && c.config().IsVoter(c.cfg.ID) && c.electable() {
 		c.electionDeadline = c.now
 	}
 }
@@ -21,7 +21,23 @@ func (c *Core) hurryIfAlone() {
 // electable says whether this server may stand: a voter that has all it ever
 // acknowledged and is not just replacing its log by a snapshot.
 func (c *Core) electable() bool {
-	return c.config().IsVoter(c.cfg.ID) && !c.voteless.on && !c.installing()
+	return c.mayBeNeeded() && !c.voteless.on && !c.installing()
+}
+
+// mayBeNeeded says whether this server is a voter in the newest configuration or
+// in one that still may turn out to be the committed one. A server whose removal
+// is not committed may be the only one that holds it, and then nobody else can
+// be elected (dissertation §4.2.2); it does not count its own vote.
+func (c *Core) mayBeNeeded() bool {
+	for i := len(c.configs) - 1; i >= 0; i-- {
+		if c.configs[i].config.IsVoter(c.cfg.ID) {
+			return true
+		}
+		if c.configs[i].index <= c.commit {
+			return false
+		}
+	}
+	return false
 }
 
 func (c *Core) electionTimeout() {

@@ -171,11 +171,14 @@ func (c *Core) handleReadIndexReply(m Message) {
 		return // an answer to an attempt that was given up
 	}
 	tokens := a.out
-	a.out, a.outstanding = nil, false
+	a.out = nil
 	if m.Reject {
+		// It leads no longer, and would refuse the next question as well: that
+		// one waits until retryAt, or for another leader.
 		c.readyAll(tokens, 0, ErrLeadershipLost)
 		return
 	}
+	a.outstanding = false
 	c.readyAll(tokens, m.Index, nil)
 	if c.voteless.on && c.voteless.target == 0 {
 		c.voteless.target = m.Prev.Index

@@ -15,6 +15,9 @@ type Duration int64
 // Add gives the Instant d after t.
 func (t Instant) Add(d Duration) Instant { return t + Instant(d) }
 
+// Never is later than any Instant a clock reads.
+const Never Instant = 1<<63 - 1
+
 // Sub gives the time that passed from u to t.
 func (t Instant) Sub(u Instant) Duration { return Duration(t - u) }
 

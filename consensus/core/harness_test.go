@@ -1,0 +1,576 @@
+package core_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"testing"
+
+	"muster/consensus/core"
+)
+
+const ms = core.Duration(1_000_000)
+
+// cluster is a handful of Cores, each with the simplest driver there can be, and
+// a bag of messages between them. Nothing happens in it by itself: a script or a
+// random walk delivers, loses and delays messages and disk writes, lets time
+// pass, and crashes servers. After everything that happens the checker looks
+// whether Raft's promises still hold.
+type cluster struct {
+	t       testing.TB
+	now     core.Instant
+	servers []*server // sorted by ID
+	wire    []core.Message
+	cut     map[[2]core.ServerID]bool // links (from, to) that lose everything
+	check   *checker
+	log     func(format string, args ...any) // trace, may be nil
+	token   uint64
+}
+
+// server is one Core, its disk, and its state machine: a hash over all commands.
+type server struct {
+	id   core.ServerID
+	c    *cluster
+	core *core.Core // nil while it is down
+	conf core.Config
+
+	disk     disk
+	slowDisk bool   // writes wait for sync
+	queue    []task // not done yet, in order
+
+	memory   diskLog // the log as the Core has it: disk and queue together
+	applied  uint64
+	hash     uint64 // of all applied commands
+	outcomes map[uint64]core.Outcome
+	reads    map[uint64]core.ReadReady
+	role     string
+}
+
+// disk is what survives a crash.
+type disk struct {
+	hard      core.HardState
+	log       diskLog
+	snapshots []snapshotFile // the newest two
+	partial   snapshotFile
+	voteless  bool
+}
+
+type snapshotFile struct {
+	meta core.SnapshotMeta
+	data []byte
+}
+
+// task is one thing for the disk to do, and what is to be sent after it.
+type task struct {
+	seq     uint64
+	hard    *core.HardState
+	entries []core.Entry
+	chunk   *core.SnapshotChunk
+	after   []core.Message
+}
+
+// diskLog is the log after base.
+type diskLog struct {
+	base    core.EntryID
+	entries []core.Entry
+}
+
+func (l *diskLog) last() uint64 { return l.base.Index + uint64(len(l.entries)) }
+
+func (l *diskLog) at(index uint64) core.Entry {
+	if index <= l.base.Index || index > l.last() {
+		return core.Entry{}
+	}
+	return l.entries[index-l.base.Index-1]
+}
+
+func (l *diskLog) term(index uint64) (uint64, bool) {
+	if index == l.base.Index {
+		return l.base.Term, true
+	}
+	e := l.at(index)
+	return e.Term, e.Index == index
+}
+
+func (l *diskLog) lastID() core.EntryID {
+	term, _ := l.term(l.last())
+	return core.EntryID{Term: term, Index: l.last()}
+}
+
+func (l *diskLog) holds(id core.EntryID) bool {
+	term, ok := l.term(id.Index)
+	return ok && term == id.Term
+}
+
+func (l *diskLog) write(es []core.Entry) {
+	if len(es) == 0 {
+		return
+	}
+	keep := es[0].Index - l.base.Index - 1
+	l.entries = append(slices.Clone(l.entries[:keep]), es...)
+}
+
+func (l *diskLog) compact(first uint64) {
+	if first <= l.base.Index+1 {
+		return
+	}
+	term, _ := l.term(first - 1)
+	l.entries = slices.Clone(l.entries[min(first-l.base.Index-1, uint64(len(l.entries))):])
+	l.base = core.EntryID{Term: term, Index: first - 1}
+}
+
+// configurationOf makes all of the servers voters.
+func configurationOf(ids ...core.ServerID) core.Configuration {
+	config := core.Configuration{ClusterID: "test"}
+	slices.Sort(ids)
+	for _, id := range ids {
+		config.Servers = append(config.Servers, core.Server{ID: id, Addr: string(id) + ":8300", Suffrage: core.Voter})
+	}
+	return config
+}
+
+// newCluster makes servers that are down and have empty disks.
+func newCluster(t testing.TB, ids ...core.ServerID) *cluster {
+	c := &cluster{t: t, cut: make(map[[2]core.ServerID]bool), check: newChecker(), now: 1}
+	for _, id := range ids {
+		c.add(id)
+	}
+	return c
+}
+
+func (c *cluster) add(id core.ServerID) *server {
+	s := &server{id: id, c: c, conf: core.Config{ID: id, Rand: func(uint64) uint64 { return 0 }}}
+	c.servers = append(c.servers, s)
+	slices.SortFunc(c.servers, func(a, b *server) int { return cmpID(a.id, b.id) })
+	return s
+}
+
+func cmpID(a, b core.ServerID) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func (c *cluster) server(id core.ServerID) *server {
+	c.t.Helper()
+	for _, s := range c.servers {
+		if s.id == id {
+			return s
+		}
+	}
+	c.t.Fatalf("no server %q", id)
+	return nil
+}
+
+// seed puts the same first configuration on every disk, as if the cluster had
+// been bootstrapped and every server had got that far.
+func (c *cluster) seed(config core.Configuration) {
+	for _, s := range c.servers {
+		s.disk.hard = core.HardState{Term: 1}
+		s.disk.log.entries = []core.Entry{{Index: 1, Term: 1, Kind: core.EntryConfig, Data: core.EncodeConfiguration(config)}}
+	}
+}
+
+func (c *cluster) trace(format string, args ...any) {
+	if c.log != nil {
+		c.log(format, args...)
+	}
+}
+
+// start brings a server up from what its disk holds.
+func (s *server) start() {
+	s.c.t.Helper()
+	restored := s.disk.restored()
+	made, err := core.New(s.conf, restored, s.c.now)
+	if err != nil {
+		s.c.t.Fatalf("start %s: %v", s.id, err)
+	}
+	s.core, s.queue, s.role = made, nil, ""
+	s.memory = diskLog{base: s.disk.log.base, entries: slices.Clone(s.disk.log.entries)}
+	s.outcomes, s.reads = make(map[uint64]core.Outcome), make(map[uint64]core.ReadReady)
+	s.applied, s.hash = 0, 0
+	if n := len(s.disk.snapshots); n > 0 {
+		s.restoreState(s.disk.snapshots[n-1])
+	}
+	s.c.check.started(s)
+	s.settle()
+}
+
+// crash takes a server down; what its disk was not done with is lost.
+func (s *server) crash() {
+	s.core, s.queue = nil, nil
+	s.c.trace("%s  crashes", s.id)
+}
+
+func (d *disk) restored() core.Restored {
+	r := core.Restored{
+		HardState: d.hard, FirstIndex: d.log.base.Index + 1, LastIndex: d.log.last(), Voteless: d.voteless,
+	}
+	if n := len(d.snapshots); n > 0 {
+		r.Snapshot = d.snapshots[n-1].meta
+	}
+	for _, e := range d.log.entries {
+		if n := len(r.Terms); n == 0 || r.Terms[n-1].Term != e.Term {
+			r.Terms = append(r.Terms, core.TermRun{First: e.Index, Term: e.Term})
+		}
+		if e.Kind == core.EntryConfig {
+			r.Configs = append(r.Configs, e)
+		}
+	}
+	return r
+}
+
+// settle carries out Outputs, and on a fast disk also its writes, until there is
+// nothing more to do.
+func (s *server) settle() {
+	s.outputs()
+	for !s.slowDisk && len(s.queue) > 0 {
+		s.finish()
+		s.outputs()
+	}
+}
+
+// sync completes the first n tasks of a slow disk.
+func (s *server) sync(n int) {
+	for ; n > 0 && len(s.queue) > 0; n-- {
+		s.finish()
+		s.outputs()
+	}
+}
+
+func (s *server) outputs() {
+	for s.core != nil && s.core.HasOutput() {
+		s.carryOut(s.core.Output())
+	}
+}
+
+func (s *server) carryOut(out core.Output) {
+	s.showRole()
+	for _, m := range out.Send {
+		s.transmit(m)
+	}
+	if out.HardState != nil || len(out.Entries) > 0 {
+		s.c.check.appended(s, out.Entries)
+		s.memory.write(out.Entries)
+		s.queue = append(s.queue, task{seq: out.Seq, hard: out.HardState, entries: out.Entries})
+	}
+	if out.Chunk != nil {
+		s.queue = append(s.queue, task{chunk: out.Chunk})
+	}
+	if n := len(s.queue); n > 0 {
+		s.queue[n-1].after = append(s.queue[n-1].after, out.SendAfter...)
+	} else {
+		for _, m := range out.SendAfter {
+			s.transmit(m)
+		}
+	}
+	if out.Fault != nil {
+		s.c.check.fault(s, out.Fault)
+		s.c.trace("%s  fault: %v", s.id, out.Fault)
+	}
+	s.apply(out.Commit)
+	for _, o := range out.Outcomes {
+		s.outcomes[o.Token] = o
+	}
+	for _, r := range out.Reads {
+		s.c.check.released(s, r)
+		s.reads[r.Token] = r
+		if r.Err != nil {
+			s.c.trace("%s  read %d fails: %v", s.id, r.Token, r.Err)
+		} else {
+			s.c.trace("%s  read %d may be served at index %d", s.id, r.Token, r.Index)
+		}
+	}
+	if !s.core.Status().Voteless {
+		s.disk.voteless = false
+	}
+	s.c.check.after(s)
+}
+
+func (s *server) showRole() {
+	st := s.core.Status()
+	role := fmt.Sprintf("%s in term %d", roleName(st.Role), st.Term)
+	if st.Role == core.Follower && st.Leader != "" {
+		role = fmt.Sprintf("follower of %s in term %d", st.Leader, st.Term)
+	}
+	if role != s.role {
+		s.role = role
+		s.c.trace("%s  is %s", s.id, role)
+	}
+}
+
+func roleName(r core.Role) string {
+	return [...]string{"follower", "pre-candidate", "candidate", "leader"}[r]
+}
+
+// finish does the disk's next task, then what waited for it.
+func (s *server) finish() {
+	t := s.queue[0]
+	s.queue = s.queue[1:]
+	if t.hard != nil {
+		if t.hard.Term != s.disk.hard.Term || t.hard.Vote != s.disk.hard.Vote {
+			s.c.trace("%s  has stored term %d, vote %q", s.id, t.hard.Term, t.hard.Vote)
+		}
+		s.disk.hard = *t.hard
+	}
+	if len(t.entries) > 0 {
+		s.disk.log.write(t.entries)
+		s.c.trace("%s  has stored %s", s.id, describeEntries(t.entries))
+	}
+	for _, m := range t.after {
+		s.transmit(m)
+	}
+	if t.chunk != nil {
+		s.writeChunk(*t.chunk)
+		return
+	}
+	s.core.Written(s.c.now, core.Written{Seq: t.seq, Last: s.disk.log.lastID()})
+}
+
+// transmit fills in what the core left to the driver and puts m on the wire.
+func (s *server) transmit(m core.Message) {
+	switch {
+	case m.Fill > 0:
+		log := &s.disk.log
+		if !log.holds(m.Prev) || m.Prev.Index >= log.last() {
+			return
+		}
+		lo := m.Prev.Index - log.base.Index
+		hi := min(m.Fill-log.base.Index, uint64(len(log.entries)), lo+3)
+		s.c.check.situation["read from disk"]++
+		m.Entries, m.Fill = slices.Clone(log.entries[lo:hi]), 0
+	case m.Kind == core.MsgSnapshot:
+		file := s.snapshot(*m.Snapshot)
+		if file == nil || m.Offset > uint64(len(file.data)) {
+			return
+		}
+		end := min(m.Offset+chunkSize, uint64(len(file.data)))
+		m.Data, m.Done = file.data[m.Offset:end], end == uint64(len(file.data))
+	}
+	s.c.check.sent(s, m)
+	s.c.wire = append(s.c.wire, m)
+}
+
+// --- the state machine and its snapshots
+
+const chunkSize = 32
+
+func (s *server) apply(commit uint64) {
+	if commit > s.applied {
+		s.c.trace("%s  applies up to %d", s.id, commit)
+	}
+	for s.applied < commit {
+		e := s.memory.at(s.applied + 1)
+		if e.Index == 0 {
+			s.c.t.Fatalf("%s: commit %d, but its log (%v, %d] lacks index %d", s.id, commit, s.memory.base, s.memory.last(), s.applied+1)
+		}
+		s.applied = e.Index
+		s.hash = hashEntry(s.hash, e)
+		s.c.check.applied(s, e)
+	}
+}
+
+func hashEntry(sum uint64, e core.Entry) uint64 {
+	h := fnv.New64a()
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[0:], sum)
+	binary.BigEndian.PutUint64(b[8:], e.Term)
+	binary.BigEndian.PutUint64(b[16:], e.Index)
+	h.Write(b[:])
+	h.Write(e.Data)
+	return h.Sum64()
+}
+
+// takeSnapshot writes a snapshot of the applied state and drops the log before
+// first.
+func (s *server) takeSnapshot(first uint64) {
+	config, at, ok := s.core.ConfigAt(s.applied)
+	term, known := s.memory.term(s.applied)
+	if !ok || !known || s.applied == 0 || s.applied > s.disk.log.last() {
+		return
+	}
+	data := binary.BigEndian.AppendUint64(nil, s.hash)
+	for len(data) < 5*chunkSize/2 {
+		data = append(data, byte(s.applied))
+	}
+	meta := core.SnapshotMeta{Index: s.applied, Term: term, Config: config, ConfigIndex: at, Size: uint64(len(data)), Checksum: s.hash}
+	s.keepSnapshot(snapshotFile{meta: meta, data: data})
+	first = min(first, s.applied+1)
+	s.disk.log.compact(first)
+	s.memory.compact(first)
+	s.core.Compacted(meta, first)
+	s.c.trace("%s  has a snapshot up to %d, its log starts at %d", s.id, meta.Index, s.disk.log.base.Index+1)
+	s.settle()
+}
+
+func (s *server) keepSnapshot(f snapshotFile) {
+	s.disk.snapshots = append(slices.Clone(s.disk.snapshots), f)
+	if n := len(s.disk.snapshots); n > 2 {
+		s.disk.snapshots = s.disk.snapshots[n-2:]
+	}
+}
+
+func (s *server) snapshot(meta core.SnapshotMeta) *snapshotFile {
+	for i := range s.disk.snapshots {
+		if m := s.disk.snapshots[i].meta; m.Index == meta.Index && m.Term == meta.Term {
+			return &s.disk.snapshots[i]
+		}
+	}
+	return nil
+}
+
+func (s *server) restoreState(f snapshotFile) {
+	s.applied = f.meta.Index
+	s.hash = binary.BigEndian.Uint64(f.data)
+}
+
+// writeChunk is the receiving end: it resumes where it stands, whatever comes.
+func (s *server) writeChunk(ch core.SnapshotChunk) {
+	p := &s.disk.partial
+	if p.meta.Index != ch.Meta.Index || p.meta.Term != ch.Meta.Term {
+		*p = snapshotFile{meta: ch.Meta}
+	}
+	if have := uint64(len(p.data)); ch.Offset <= have && ch.Offset+uint64(len(ch.Data)) > have {
+		p.data = append(p.data, ch.Data[have-ch.Offset:]...)
+	}
+	if have := uint64(len(p.data)); have < ch.Meta.Size || !ch.Last {
+		s.core.ChunkWritten(s.c.now, ch.Meta, have)
+		return
+	}
+	file := *p
+	*p = snapshotFile{}
+	if binary.BigEndian.Uint64(file.data) != ch.Meta.Checksum {
+		s.core.SnapshotFailed(s.c.now, ch.Meta)
+		return
+	}
+	id := core.EntryID{Term: ch.Meta.Term, Index: ch.Meta.Index}
+	s.keepSnapshot(file)
+	s.disk.log, s.memory = diskLog{base: id}, diskLog{base: id}
+	s.restoreState(file)
+	s.c.check.situation["snapshot installed"]++
+	s.c.trace("%s  has installed the snapshot up to %d", s.id, ch.Meta.Index)
+	s.core.SnapshotInstalled(s.c.now, ch.Meta)
+}
+
+// --- what may happen to a cluster
+
+// pass lets time go by, stopping at each server's deadline on the way.
+func (c *cluster) pass(d core.Duration) {
+	end := c.now.Add(d)
+	for {
+		next := end
+		for _, s := range c.servers {
+			if s.core != nil {
+				next = min(next, max(s.core.Deadline(), c.now))
+			}
+		}
+		c.now = next
+		for _, s := range c.servers {
+			if s.core != nil && s.core.Deadline() <= c.now {
+				s.core.Tick(c.now)
+				s.settle()
+			}
+		}
+		if c.now >= end {
+			return
+		}
+	}
+}
+
+// deliver takes message i off the wire and gives it to its receiver.
+func (c *cluster) deliver(i int) {
+	m := c.wire[i]
+	c.wire = slices.Delete(c.wire, i, i+1)
+	s := c.server(m.To)
+	if c.cut[[2]core.ServerID{m.From, m.To}] || s.core == nil {
+		c.trace("%s  never hears %s", m.To, describe(m))
+		return
+	}
+	c.trace("%s  hears %s", m.To, describe(m))
+	s.core.Receive(c.now, m)
+	s.settle()
+}
+
+// deliverAll delivers in order until nothing is on the wire.
+func (c *cluster) deliverAll() {
+	for n := 0; len(c.wire) > 0; n++ {
+		if n > 10_000 {
+			c.check.breach("the servers never stop talking")
+			c.wire = nil
+			return
+		}
+		c.deliver(0)
+	}
+}
+
+// run lets the cluster work undisturbed for a while: short steps of time, all
+// messages delivered in order, all disks fast.
+func (c *cluster) run(d core.Duration) {
+	for end := c.now.Add(d); c.now < end; {
+		c.pass(5 * ms)
+		c.deliverAll()
+	}
+}
+
+// isolate cuts every link between the server and the others, both ways.
+func (c *cluster) isolate(id core.ServerID) {
+	for _, s := range c.servers {
+		if s.id != id {
+			c.cut[[2]core.ServerID{id, s.id}] = true
+			c.cut[[2]core.ServerID{s.id, id}] = true
+		}
+	}
+}
+
+func (c *cluster) heal() { clear(c.cut) }
+
+// leader is the acting leader of the highest term, nil if there is none.
+func (c *cluster) leader() *server {
+	var best *server
+	for _, s := range c.servers {
+		if s.core != nil && s.core.Status().Role == core.Leader &&
+			(best == nil || s.core.Status().Term > best.core.Status().Term) {
+			best = s
+		}
+	}
+	return best
+}
+
+func (c *cluster) fresh() uint64 {
+	c.token++
+	return c.token
+}
+
+func (s *server) propose(data string) (token uint64) {
+	token = s.c.fresh()
+	s.core.Propose(s.c.now, []core.Proposal{{Token: token, Data: []byte(data)}})
+	s.settle()
+	return token
+}
+
+func (s *server) read() (token uint64) {
+	token = s.c.fresh()
+	s.c.check.asked(s, token)
+	s.core.ReadIndex(s.c.now, token)
+	s.settle()
+	return token
+}
+
+func (s *server) change(ch core.Change) (token uint64) {
+	token = s.c.fresh()
+	s.core.Change(s.c.now, token, ch)
+	s.settle()
+	return token
+}
+
+func (s *server) transfer(to core.ServerID) (token uint64) {
+	token = s.c.fresh()
+	s.core.Transfer(s.c.now, token, to)
+	s.settle()
+	return token
+}
