@@ -128,7 +128,8 @@ func (c *Core) change(ch Change) (EntryID, error) {
 	c.configs = append(c.configs, placedConfig{index: id.Index, config: next})
 	c.startRound()
 	c.syncProgress()
-	c.maybeCommit() // a smaller majority may have been reached already
+	c.releaseReads() // a smaller majority may have answered already,
+	c.maybeCommit()  // or stored what waits
 	return id, nil
 }
 
