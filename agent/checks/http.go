@@ -18,7 +18,7 @@ const maxRedirects = 10
 // newHTTP makes the probe of an HTTP check: one request; 2xx is passing, 429
 // warning, all else critical. Each request has a connection of its own, as the
 // question is also whether one can connect. No proxy is used.
-func newHTTP(d Definition, cfg Config) (probe, error) {
+func newHTTP(d Definition, cfg Config) probe {
 	client := &http.Client{
 		Timeout: d.timeout(defaultTimeout),
 		Transport: &http.Transport{
@@ -49,7 +49,7 @@ func newHTTP(d Definition, cfg Config) (probe, error) {
 			return catalog.StatusWarning, output
 		}
 		return catalog.StatusCritical, output
-	}, nil
+	}
 }
 
 // request makes the request of an HTTP check.

@@ -92,10 +92,7 @@ func (r *Runner) Add(d Definition, output string) error {
 	if k := d.described(); len(k) == 0 {
 		c.ttl = newTTL(d, output)
 	} else {
-		var err error
-		if c.probe, err = k[0].build(d, r.cfg); err != nil {
-			return err
-		}
+		c.probe = k[0].build(d, r.cfg)
 	}
 	r.changes.Lock()
 	defer r.changes.Unlock()

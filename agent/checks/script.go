@@ -17,7 +17,7 @@ const killGrace = time.Second
 // newScript makes the probe of a script check: a program run without a shell, in
 // the agent's environment and a process group of its own. Exit code 0 is
 // passing, 1 warning, all else critical.
-func newScript(d Definition, _ Config) (probe, error) {
+func newScript(d Definition, _ Config) probe {
 	timeout := d.timeout(defaultScriptTimeout)
 	return func(ctx context.Context) (string, string) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -42,5 +42,5 @@ func newScript(d Definition, _ Config) (probe, error) {
 			return catalog.StatusWarning, out.String()
 		}
 		return catalog.StatusCritical, out.String()
-	}, nil
+	}
 }

@@ -11,11 +11,8 @@ import (
 
 // newTCP makes the probe of a TCP check: passing if a connection comes about,
 // with its TLS handshake where asked for.
-func newTCP(d Definition, _ Config) (probe, error) {
-	host, _, err := net.SplitHostPort(d.TCP)
-	if err != nil {
-		return nil, invalid("Invalid check: TCP %q must be host:port: %v", d.TCP, err)
-	}
+func newTCP(d Definition, _ Config) probe {
+	host, _, _ := net.SplitHostPort(d.TCP) // Validate has looked
 	dialer := &net.Dialer{}
 	dial := dialer.DialContext
 	if d.TCPUseTLS {
@@ -31,5 +28,5 @@ func newTCP(d Definition, _ Config) (probe, error) {
 		}
 		_ = conn.Close() // the answer is already there
 		return catalog.StatusPassing, fmt.Sprintf("TCP connect %s: Success", d.TCP)
-	}, nil
+	}
 }

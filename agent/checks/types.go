@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,8 +38,8 @@ type kind struct {
 	field string
 	// is says whether a definition describes a check of this type.
 	is func(d *Definition) bool
-	// build makes the probe; nil where this agent cannot run such checks.
-	build func(d Definition, cfg Config) (probe, error)
+	// build makes the probe of a valid definition; nil where this agent cannot run such checks.
+	build func(d Definition, cfg Config) probe
 }
 
 // kinds are the types of checks that are asked on an interval. A definition that
@@ -90,6 +91,10 @@ func (d *Definition) Validate() error {
 		return invalid("Invalid check: DeregisterCriticalServiceAfter can't be negative")
 	case d.HTTP != "":
 		return d.validateHTTP()
+	case d.TCP != "":
+		if _, _, err := net.SplitHostPort(d.TCP); err != nil {
+			return invalid("Invalid check: TCP %q must be host:port: %v", d.TCP, err)
+		}
 	}
 	return nil
 }

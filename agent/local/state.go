@@ -3,142 +3,242 @@ package local
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"muster/agent/checks"
 	"muster/catalog"
 )
 
-// Config says how an agent keeps its services and checks.
-type Config struct {
-	// Node is this agent's own node as the catalog shall know it.
-	Node catalog.Node
-	// DataDir is where registrations are kept; "" keeps them in memory only.
-	DataDir string
-	// CheckUpdateInterval is how long an output that changed without the status
-	// waits before it is sent to the catalog: 5 minutes by default, 0 sends it at once.
-	CheckUpdateInterval time.Duration
-	// EnableLocalScriptChecks allows script checks from config files,
-	// EnableRemoteScriptChecks also those registered over HTTP.
-	EnableLocalScriptChecks  bool
-	EnableRemoteScriptChecks bool
-	// UserAgent is the header of that name in HTTP checks.
-	UserAgent  string
-	Registerer prometheus.Registerer // nil: no metrics
-	Logger     *slog.Logger          // nil: silent
+// State is this agent's services and checks. Its methods may be called from any
+// goroutine.
+type State struct {
+	cfg      Config
+	log      *slog.Logger
+	runner   *checks.Runner
+	disk     *disk
+	sequence *sequence
+	metrics  *metrics
+
+	// changes makes registrations and TTL reports wait for each other. It is
+	// held over disk writes and calls of the runner, mu never is.
+	changes sync.Mutex
+	// recalled are the TTL reports found on disk, by folded check ID, until
+	// Load is done; guarded by changes.
+	recalled map[string]ttlRecord
+
+	mu       sync.RWMutex // guards all below, and what it points to
+	node     catalog.Node
+	nodeMark mark
+	services map[string]*service // by folded ID
+	checks   map[string]*check   // by folded ID
+	gone     map[item]*tombstone // what the catalog may still have
+	version  uint64              // the last one given to a mark
+	changed  chan struct{}       // closed and replaced at each change
+
+	// wake tells the Syncer that there is something to write.
+	wake chan struct{}
 }
 
-// DefaultConfig is what an agent uses unless it is told otherwise. Node must be filled in.
-func DefaultConfig() Config { return Config{CheckUpdateInterval: 5 * time.Minute} }
-
-// Source says where a registration came from.
-type Source string
-
-// Registrations over HTTP are kept on disk; those from config files come and go with them.
-const (
-	SourceAPI    Source = "api"
-	SourceConfig Source = "config"
-)
-
-// Options go with one registration.
-type Options struct {
-	Source Source // "" is SourceAPI
-	Token  string
-	// ReplaceChecks removes the service's checks that the registration doesn't name.
-	ReplaceChecks bool
+// service is a registered service.
+type service struct {
+	mark
+	// registered is what was asked for; current differs from it in its tags
+	// where EnableTagOverride let someone change them in the catalog. Both are
+	// replaced as a whole, never changed.
+	registered, current *catalog.Service
+	// ownTags is the version in which this agent last set the tags. The catalog
+	// must have had it before others' tags are taken over.
+	ownTags uint64
+	source              Source
+	token               string
 }
 
-// ServiceDefinition is a service as a config file defines it.
-type ServiceDefinition struct {
-	Service catalog.Service
-	Checks  []checks.Definition
-	Token   string
+// check is a registered check.
+type check struct {
+	mark
+	def     checks.Definition
+	current *catalog.Check // replaced as a whole, never changed
+	source  Source
+	token   string
+	// runs says whether the runner has it. It hasn't a maintenance check, nor
+	// one that is not allowed any more.
+	runs bool
+	// criticalSince is when the check became critical, zero while it isn't.
+	criticalSince time.Time
+	// outputDue is when an output that the catalog lacks shall be sent; zero if
+	// there is none. While it is set, the mark is in sync.
+	outputDue time.Time
+	// kept is the last TTL report on disk.
+	kept ttlRecord
 }
-
-// CheckDefinition is a check that a config file defines outside a service.
-type CheckDefinition struct {
-	Check checks.Definition
-	Token string
-}
-
-// Definitions are all services and checks of an agent's config files.
-type Definitions struct {
-	Services []ServiceDefinition
-	Checks   []CheckDefinition
-}
-
-// State is this agent's services and checks.
-type State struct{ cfg Config }
 
 // New makes an empty state, or says what is wrong with cfg. It makes the
 // directories below DataDir.
-func New(cfg Config) (*State, error) { return &State{cfg: cfg}, nil }
-
-// Load fills the state from disk and config files, once, before Run. A kept
-// registration that config files now define is dropped.
-func (s *State) Load(defs Definitions) error { return nil }
-
-// Reload takes the services and checks of the config files as they are now:
-// those no longer there are removed, those unchanged are left to run.
-func (s *State) Reload(defs Definitions) error { return nil }
+func New(cfg Config) (*State, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &State{
+		cfg:      cfg,
+		log:      cfg.Logger.With("component", "local"),
+		node:     cfg.Node,
+		services: map[string]*service{},
+		checks:   map[string]*check{},
+		gone:     map[item]*tombstone{},
+		changed:  make(chan struct{}),
+		wake:     make(chan struct{}, 1),
+	}
+	s.runner = checks.NewRunner(checks.Config{UserAgent: cfg.UserAgent, Report: s.observe, Logger: cfg.Logger})
+	var err error
+	if s.disk, err = openDisk(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if s.sequence, err = openSequence(s.disk, time.Now()); err != nil {
+		return nil, err
+	}
+	if s.metrics, err = newMetrics(cfg.Registerer, s); err != nil {
+		return nil, err
+	}
+	s.touch(&s.nodeMark)
+	return s, nil
+}
 
 // Run runs the checks, and removes services that are critical for too long,
 // until ctx ends.
-func (s *State) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-
-// AddService registers or replaces a service and its checks.
-func (s *State) AddService(svc catalog.Service, defs []checks.Definition, o Options) error {
-	return nil
+func (s *State) Run(ctx context.Context) error {
+	var reaper sync.WaitGroup
+	reaper.Go(func() { s.reap(ctx) })
+	defer reaper.Wait()
+	return s.runner.Run(ctx)
 }
 
-// RemoveService removes a service with its checks.
-func (s *State) RemoveService(id string) error { return nil }
-
-// AddCheck registers or replaces a check of the node, or of the service that it names.
-func (s *State) AddCheck(d checks.Definition, o Options) error { return nil }
-
-// RemoveCheck removes a check.
-func (s *State) RemoveCheck(id string) error { return nil }
-
-// UpdateTTL is a service's report on its TTL check.
-func (s *State) UpdateTTL(id, status, output string) error { return nil }
-
-// MaintainService puts a service into maintenance mode or ends it.
-func (s *State) MaintainService(id string, on bool, reason string) error { return nil }
-
-// MaintainNode puts the whole node into maintenance mode or ends it.
-func (s *State) MaintainNode(on bool, reason string) error { return nil }
-
-// Service gives a copy of a service.
-func (s *State) Service(id string) (*catalog.Service, bool) { return nil, false }
-
-// Services gives copies of all services by ID.
-func (s *State) Services() map[string]*catalog.Service { return nil }
-
-// Check gives a copy of a check.
-func (s *State) Check(id string) (*catalog.Check, bool) { return nil, false }
-
-// Checks gives copies of all checks by ID.
-func (s *State) Checks() map[string]*catalog.Check { return nil }
-
-// Health is a service with all checks that count for it: the node's and its own.
-type Health struct {
-	Service *catalog.Service
-	Checks  []*catalog.Check
-	// Status is the worst of them, or maintenance.
-	Status string
+// Service gives a service by its ID.
+func (s *State) Service(id string) (*catalog.Service, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if svc := s.services[catalog.Fold(id)]; svc != nil {
+		return svc.current, true
+	}
+	return nil, false
 }
 
-// ServiceHealth gives the health of the service with an ID, nil if there is none.
-func (s *State) ServiceHealth(id string) *Health { return nil }
+// Services gives all services by ID.
+func (s *State) Services() map[string]*catalog.Service {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make(map[string]*catalog.Service, len(s.services))
+	for _, svc := range s.services {
+		all[svc.current.ID] = svc.current
+	}
+	return all
+}
 
-// ServiceHealthByName gives the health of all instances of a service, by ID.
-func (s *State) ServiceHealthByName(name string) []Health { return nil }
+// Check gives a check by its ID.
+func (s *State) Check(id string) (*catalog.Check, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if c := s.checks[catalog.Fold(id)]; c != nil {
+		return s.view(c), true
+	}
+	return nil, false
+}
 
-// SetNode changes what the catalog shall know of this node.
-func (s *State) SetNode(n catalog.Node) {}
+// Checks gives all checks by ID.
+func (s *State) Checks() map[string]*catalog.Check {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make(map[string]*catalog.Check, len(s.checks))
+	for _, c := range s.checks {
+		all[c.current.CheckID] = s.view(c)
+	}
+	return all
+}
 
-// Changed gives a channel that is closed at the next change of any service or check.
-func (s *State) Changed() <-chan struct{} { return nil }
+// Definition gives what a check was registered as.
+func (s *State) Definition(checkID string) (checks.Definition, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if c := s.checks[catalog.Fold(checkID)]; c != nil {
+		return c.def, true
+	}
+	return checks.Definition{}, false
+}
+
+// Token gives the token that a service was registered with.
+func (s *State) Token(serviceID string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if svc := s.services[catalog.Fold(serviceID)]; svc != nil {
+		return svc.token
+	}
+	return ""
+}
+
+// Node gives what the catalog shall know of this node.
+func (s *State) Node() catalog.Node {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.node
+}
+
+// SetNode changes what the catalog shall know of this node. Its name stays.
+func (s *State) SetNode(n catalog.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.Node = s.node.Node
+	if !s.node.Same(&n) {
+		s.node = n
+		s.touch(&s.nodeMark)
+	}
+}
+
+// Changed gives a channel that is closed at the next change of any service or
+// check: take it before looking.
+func (s *State) Changed() <-chan struct{} {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.changed
+}
+
+// view is a check with the ID, name and tags of its service. The caller holds mu.
+func (s *State) view(c *check) *catalog.Check {
+	v := *c.current
+	if svc := s.services[catalog.Fold(v.ServiceID)]; svc != nil && v.ServiceID != "" {
+		v.ServiceID, v.ServiceName, v.ServiceTags = svc.current.ID, svc.current.Service, svc.current.Tags
+	}
+	return &v
+}
+
+// touch gives a mark a new version, which the catalog doesn't have yet, and
+// wakes the Syncer. The caller holds mu.
+func (s *State) touch(m *mark) {
+	s.version++
+	m.version = s.version
+	s.nudge()
+}
+
+// nudge wakes the Syncer.
+func (s *State) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has been told already
+	}
+}
+
+// announce tells who waits on Changed. The caller holds mu.
+func (s *State) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func unknownService(id string) error {
+	return catalog.Errorf(catalog.NotFound, "Unknown service ID %q. Ensure that the service ID is passed, not the service name.", id)
+}
+
+func unknownCheck(id string) error {
+	return catalog.Errorf(catalog.NotFound, "Unknown check ID %q. Ensure that the check ID is passed, not the check name.", id)
+}

@@ -1,0 +1,230 @@
+package local
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"muster/agent/checks"
+	"muster/catalog"
+)
+
+// AddService registers or replaces a service and its checks. Checks that it had
+// before and that are not named stay, unless the options say otherwise. A check
+// that is registered again keeps its status; one that is registered again
+// unchanged goes on undisturbed.
+func (s *State) AddService(svc catalog.Service, defs []checks.Definition, o Options) error {
+	r, err := s.prepareService(svc, defs, o)
+	if err != nil {
+		return err
+	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	return s.register(r)
+}
+
+// RemoveService removes a service with its checks.
+func (s *State) RemoveService(id string) error {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	return s.removeService(id)
+}
+
+// AddCheck registers or replaces a check of the node, or of the service that it
+// names.
+func (s *State) AddCheck(d checks.Definition, o Options) error {
+	r, err := s.prepareCheck(d, o)
+	if err != nil {
+		return err
+	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if _, ok := s.Service(d.ServiceID); !ok && d.ServiceID != "" {
+		return catalog.Errorf(catalog.NotFound, "ServiceID %q does not exist", d.ServiceID)
+	}
+	return s.register(r)
+}
+
+// RemoveCheck removes a check.
+func (s *State) RemoveCheck(id string) error {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if _, ok := s.Check(id); !ok {
+		return unknownCheck(id)
+	}
+	return s.removeChecks([]string{catalog.Fold(id)})
+}
+
+// register takes a prepared registration: first onto disk, then into memory,
+// then the checks begin to run. The caller holds changes.
+func (s *State) register(r *registration) error {
+	if r.options.Source == "" {
+		r.options.Source = SourceAPI
+	}
+	if r.service == nil {
+		s.spellServices(r.checks)
+	}
+	fresh := slices.DeleteFunc(slices.Clone(r.checks), func(d checks.Definition) bool { return s.hasCheck(d, r.options) })
+	if err := s.persist(r, fresh); err != nil {
+		return err
+	}
+	var dropped []string
+	if r.service != nil && r.options.ReplaceChecks {
+		dropped = s.checksOf(r.service.ID, func(c *check) bool {
+			return c.current.Type != checks.TypeMaintenance && !slices.ContainsFunc(r.checks, func(d checks.Definition) bool {
+				return catalog.Fold(d.CheckID) == catalog.Fold(c.def.CheckID)
+			})
+		})
+	}
+	if r.service != nil {
+		s.putService(r.service, r.options)
+	}
+	for _, d := range fresh {
+		s.putCheck(d, r.options)
+	}
+	return s.removeChecks(dropped)
+}
+
+// spellServices gives checks the ID of their service as the service spells it.
+func (s *State) spellServices(defs []checks.Definition) {
+	for i := range defs {
+		if svc, ok := s.Service(defs[i].ServiceID); ok {
+			defs[i].ServiceID = svc.ID
+		}
+	}
+}
+
+// hasCheck says whether a check is there just as it is to be registered.
+func (s *State) hasCheck(d checks.Definition, o Options) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.checks[catalog.Fold(d.CheckID)]
+	return c != nil && c.runs && c.source == o.Source && c.token == o.Token && reflect.DeepEqual(c.def, d)
+}
+
+// putService puts a service into memory. One that says nothing new leaves all as
+// it is, with the tags that others may have set.
+func (s *State) putService(own *catalog.Service, o Options) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := catalog.Fold(own.ID)
+	svc := s.services[key]
+	if svc == nil {
+		svc = &service{}
+		s.services[key] = svc
+		delete(s.gone, item{goneService, key})
+	}
+	svc.source, svc.token = o.Source, o.Token
+	if svc.registered != nil && svc.registered.Same(own) {
+		return
+	}
+	svc.registered, svc.current = own, own
+	s.touch(&svc.mark)
+	if s.recalled == nil {
+		svc.ownTags = svc.version // what Load brings the catalog may know better
+	}
+	s.announce()
+}
+
+// putCheck puts a check into memory, in the place of its predecessor, whose
+// status it keeps, and runs it.
+func (s *State) putCheck(d checks.Definition, o Options) {
+	s.runner.Remove(s.runnerID(d.CheckID))
+	c := s.newCheck(d, d.Type())
+	c.source, c.token, c.runs = o.Source, o.Token, true
+	s.mu.Lock()
+	if old := s.checks[catalog.Fold(d.CheckID)]; old != nil {
+		c.current.Status, c.current.Output = old.current.Status, old.current.Output
+		c.criticalSince, c.kept = old.criticalSince, old.kept
+	} else {
+		s.recall(c)
+	}
+	s.insert(c)
+	s.mu.Unlock()
+	s.start(c)
+}
+
+// insert puts the entry of a check into memory. The caller holds mu.
+func (s *State) insert(c *check) {
+	key := catalog.Fold(c.def.CheckID)
+	if c.current.Status == catalog.StatusCritical && c.criticalSince.IsZero() {
+		c.criticalSince = time.Now()
+	}
+	s.checks[key] = c
+	delete(s.gone, item{goneCheck, key})
+	s.touch(&c.mark)
+	s.announce()
+}
+
+// start has the runner run a check.
+func (s *State) start(c *check) {
+	if after := c.def.DeregisterCriticalServiceAfter; after > 0 && after < minReapAfter {
+		s.log.Warn("check has deregister interval below minimum", "check", c.def.CheckID, "minimum_interval", minReapAfter)
+	}
+	if err := s.runner.Add(c.def, c.current.Output); err != nil {
+		s.observe(c.def.CheckID, catalog.StatusCritical, err.Error())
+	}
+}
+
+// runnerID is the ID, in its own spelling, under which the runner may have a check.
+func (s *State) runnerID(id string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if c := s.checks[catalog.Fold(id)]; c != nil {
+		return c.def.CheckID
+	}
+	return id
+}
+
+// removeService removes a service with its checks. The caller holds changes.
+func (s *State) removeService(id string) error {
+	key := catalog.Fold(id)
+	if _, ok := s.Service(id); !ok {
+		return unknownService(id)
+	}
+	if err := s.disk.remove(servicesDir, key); err != nil {
+		return err
+	}
+	// The service goes first, in memory as on disk: in the catalog it takes its
+	// checks with it, so none has to be removed by itself.
+	s.mu.Lock()
+	own := s.services[key].current.ID
+	delete(s.services, key)
+	s.bury(item{goneService, key}, own, "")
+	s.announce()
+	s.mu.Unlock()
+	return s.removeChecks(s.checksOf(id, func(*check) bool { return true }))
+}
+
+// removeChecks removes checks by their folded IDs. What can't be removed from
+// disk is removed all the same, and comes back at the next start unless its
+// service is gone. The caller holds changes.
+func (s *State) removeChecks(keys []string) error {
+	var faults []error
+	for _, key := range keys {
+		s.runner.Remove(s.runnerID(key))
+		faults = append(faults, s.disk.remove(checksDir, key), s.disk.remove(stateDir, key))
+		s.mu.Lock()
+		c := s.checks[key]
+		delete(s.checks, key)
+		s.bury(item{goneCheck, key}, c.def.CheckID, catalog.Fold(c.def.ServiceID))
+		s.announce()
+		s.mu.Unlock()
+	}
+	return errors.Join(faults...)
+}
+
+// checksOf lists the folded IDs of a service's checks that a condition holds for.
+func (s *State) checksOf(serviceID string, holds func(*check) bool) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var keys []string
+	for key, c := range s.checks {
+		if c.def.ServiceID != "" && catalog.Fold(c.def.ServiceID) == catalog.Fold(serviceID) && holds(c) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
