@@ -229,10 +229,12 @@ func keyable(what, name string, others ...string) error {
 	if name == "" {
 		return catalog.Errorf(catalog.Invalid, "the %s must not be empty", what)
 	}
-	for _, s := range append(others, name) {
-		if strings.IndexByte(s, 0) >= 0 {
-			return catalog.Errorf(catalog.Invalid, "%q contains a NUL character", s)
-		}
+	bad := func(s string) bool { return strings.IndexByte(s, 0) >= 0 }
+	if bad(name) {
+		return catalog.Errorf(catalog.Invalid, "%q contains a NUL character", name)
+	}
+	if i := slices.IndexFunc(others, bad); i >= 0 {
+		return catalog.Errorf(catalog.Invalid, "%q contains a NUL character", others[i])
 	}
 	return nil
 }

@@ -83,13 +83,15 @@ func (r reader) topic(t Topic) *topicRow {
 	return first[*topicRow](r, tableTopics, byID, topicKey(t))
 }
 
-// present reports whether what a topic is about is there. A topic that is not
-// about one node or one service always is.
+// present reports whether there is anything that a topic is about. A topic that is
+// not about one node or one service always has something.
 func (r reader) present(t Topic) bool {
 	key := t.Key + "\x00"
 	switch t.Kind {
-	case TopicNode, TopicNodeChecks:
+	case TopicNode:
 		return first[*catalog.Node](r, tableNodes, byID, key) != nil
+	case TopicNodeChecks:
+		return first[*catalog.Check](r, tableChecks, byIDPrefix, key) != nil
 	case TopicService:
 		return first[*serviceRow](r, tableServices, byService, key) != nil
 	case TopicMesh:

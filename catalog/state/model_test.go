@@ -1,0 +1,327 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"muster/catalog"
+)
+
+// commands draws commands from few names, so that they meet each other.
+func commands() *rapid.Generator[catalog.Command] {
+	node := rapid.SampledFrom([]string{"a", "A", "b", "c"})
+	serviceID := rapid.SampledFrom([]string{"s", "S", "t", "u"})
+	serviceName := rapid.SampledFrom([]string{"web", "Web", "db"})
+	checkID := rapid.SampledFrom([]string{"x", "X", "y", catalog.SerfHealth})
+	status := rapid.SampledFrom([]string{"passing", "warning", "critical"})
+	source := rapid.Custom(func(t *rapid.T) catalog.Source {
+		if rapid.Bool().Draw(t, "sourced") {
+			return catalog.Source{NodeID: rapid.SampledFrom([]string{idA, idB}).Draw(t, "from"), Seq: rapid.Uint64Range(1, 20).Draw(t, "seq")}
+		}
+		return catalog.Source{}
+	})
+	return rapid.Custom(func(t *rapid.T) catalog.Command {
+		if rapid.IntRange(0, 3).Draw(t, "op") == 0 {
+			return &catalog.Deregister{
+				Node:      node.Draw(t, "node"),
+				ServiceID: rapid.OneOf(rapid.Just(""), serviceID).Draw(t, "service"),
+				CheckID:   rapid.OneOf(rapid.Just(""), checkID).Draw(t, "check"),
+				Source:    source.Draw(t, "source"),
+			}
+		}
+		c := &catalog.Register{
+			Node: catalog.Node{
+				Node:    node.Draw(t, "node"),
+				ID:      rapid.SampledFrom([]string{"", idA, idB}).Draw(t, "id"),
+				Address: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "address"),
+			},
+			SkipNodeUpdate: rapid.Bool().Draw(t, "skip"),
+			Source:         source.Draw(t, "source"),
+		}
+		if rapid.Bool().Draw(t, "with service") {
+			c.Service = &catalog.Service{ID: serviceID.Draw(t, "service"), Service: serviceName.Draw(t, "name"),
+				Tags: rapid.SliceOfN(rapid.SampledFrom([]string{"v1", "v2"}), 0, 2).Draw(t, "tags")}
+			switch rapid.IntRange(0, 3).Draw(t, "mesh") {
+			case 0:
+				c.Service.Kind = catalog.KindConnectProxy
+				c.Service.Proxy.DestinationServiceName = serviceName.Draw(t, "destination")
+			case 1:
+				c.Service.Connect.Native = true
+			}
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "checks") {
+			id := checkID.Draw(t, "check")
+			c.Checks = append(c.Checks, catalog.Check{CheckID: id, Name: id, Status: status.Draw(t, "status"),
+				ServiceID: rapid.OneOf(rapid.Just(""), serviceID).Draw(t, "of")})
+		}
+		c.Normalize()
+		return c
+	})
+}
+
+// model is the catalog as plainly as it can be said: maps by folded names, and
+// rules one after the other on a copy, which counts only if none fails.
+type model struct {
+	nodes    map[string]catalog.Node
+	services map[[2]string]catalog.Service
+	checks   map[[2]string]catalog.Check
+	seqs     map[string]uint64
+}
+
+func (m model) clone() model {
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs)}
+}
+
+func (m model) apply(index uint64, c catalog.Command) (model, error) {
+	next := m.clone()
+	var source catalog.Source
+	switch c := c.(type) {
+	case *catalog.Register:
+		source = c.Source
+	case *catalog.Deregister:
+		source = c.Source
+	}
+	if source.NodeID != "" {
+		if source.Seq <= m.seqs[source.NodeID] {
+			return m, nil
+		}
+		next.seqs[source.NodeID] = source.Seq
+	}
+	switch c := c.(type) {
+	case *catalog.Register:
+		if err := next.register(index, c); err != nil {
+			return m, err
+		}
+	case *catalog.Deregister:
+		node, service, check := catalog.Fold(c.Node), catalog.Fold(c.ServiceID), catalog.Fold(c.CheckID)
+		switch {
+		case service != "":
+			next.dropService(node, service)
+		case check != "":
+			delete(next.checks, [2]string{node, check})
+		default:
+			next.dropNode(node)
+		}
+	}
+	return next, nil
+}
+
+func (m model) dropService(node, id string) {
+	delete(m.services, [2]string{node, id})
+	maps.DeleteFunc(m.checks, func(k [2]string, c catalog.Check) bool {
+		return k[0] == node && catalog.Fold(c.ServiceID) == id
+	})
+}
+
+func (m model) dropNode(node string) {
+	delete(m.nodes, node)
+	maps.DeleteFunc(m.services, func(k [2]string, _ catalog.Service) bool { return k[0] == node })
+	maps.DeleteFunc(m.checks, func(k [2]string, _ catalog.Check) bool { return k[0] == node })
+}
+
+func (m model) register(index uint64, c *catalog.Register) error {
+	key := catalog.Fold(c.Node.Node)
+	holder, held := m.nodes[key]
+	if !held || !c.SkipNodeUpdate {
+		before, known := holder, held
+		serf, watched := m.checks[[2]string{key, catalog.Fold(catalog.SerfHealth)}]
+		alive := held && watched && serf.Status != "critical"
+		for name, n := range m.nodes {
+			if c.Node.ID == "" || n.ID != c.Node.ID || name == key {
+				continue
+			}
+			if alive {
+				return fmt.Errorf("reserved")
+			}
+			m.dropNode(name)
+			before, known = n, true
+		}
+		if alive && holder.ID != "" && c.Node.ID != "" && holder.ID != c.Node.ID {
+			return fmt.Errorf("reserved")
+		}
+		node := c.Node
+		node.Indexes = catalog.Indexes{CreateIndex: index, ModifyIndex: index}
+		if known {
+			node.CreateIndex = before.CreateIndex
+			if before.Same(&node) {
+				node = before
+			}
+		}
+		m.nodes[key] = node
+	}
+	if c.Service != nil {
+		m.putService(index, key, *c.Service)
+	}
+	for _, check := range c.Checks {
+		check.ServiceTags = []string{}
+		if check.ServiceID != "" {
+			s, ok := m.services[[2]string{key, catalog.Fold(check.ServiceID)}]
+			if !ok {
+				return fmt.Errorf("unknown service")
+			}
+			if c.Service != nil && catalog.Fold(c.Service.ID) == catalog.Fold(s.ID) {
+				s.ID = c.Service.ID
+			}
+			check.ServiceID, check.ServiceName, check.ServiceTags = s.ID, s.Service, s.Tags
+		}
+		check.Node = m.nodes[key].Node
+		m.putCheck(index, key, check)
+	}
+	return nil
+}
+
+func (m model) putService(index uint64, node string, s catalog.Service) {
+	at := [2]string{node, catalog.Fold(s.ID)}
+	s.Indexes = catalog.Indexes{CreateIndex: index, ModifyIndex: index}
+	if old, ok := m.services[at]; ok {
+		if old.Same(&s) {
+			return
+		}
+		s.CreateIndex = old.CreateIndex
+	}
+	m.services[at] = s
+	for k, c := range m.checks {
+		if k[0] == node && catalog.Fold(c.ServiceID) == at[1] {
+			c.ServiceName, c.ServiceTags = s.Service, s.Tags
+			m.putCheck(index, node, c)
+		}
+	}
+}
+
+func (m model) putCheck(index uint64, node string, c catalog.Check) {
+	at := [2]string{node, catalog.Fold(c.CheckID)}
+	c.Indexes = catalog.Indexes{CreateIndex: index, ModifyIndex: index}
+	if old, ok := m.checks[at]; ok {
+		if old.Same(&c) {
+			return
+		}
+		c.CreateIndex = old.CreateIndex
+	}
+	m.checks[at] = c
+}
+
+// describe writes the model down as describeView does a view.
+func (m model) describe() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
+		fmt.Fprintf(&b, "%s %s\n", name, asJSON(m.nodes[name]))
+	}
+	pairs := func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }
+	for _, k := range slices.SortedFunc(maps.Keys(m.services), pairs) {
+		fmt.Fprintf(&b, "%s %s\n", k[0], asJSON(m.services[k]))
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(m.checks), pairs) {
+		fmt.Fprintf(&b, "%s %s\n", k[0], asJSON(m.checks[k]))
+	}
+	return b.String()
+}
+
+func describeView(v *View) string {
+	var b strings.Builder
+	for _, n := range v.Nodes() {
+		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(n.Node), asJSON(n))
+	}
+	for _, in := range v.AllInstances() {
+		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(in.Node.Node), asJSON(in.Service))
+	}
+	for _, c := range v.ChecksInState("any") {
+		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(c.Node), asJSON(c))
+	}
+	return b.String()
+}
+
+func asJSON(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// questions are all ways to read the store with the names that commands draws.
+func questions() map[string]func(*View) any {
+	qs := map[string]func(*View) any{
+		"nodes":     func(v *View) any { return v.Nodes() },
+		"services":  func(v *View) any { return v.Services() },
+		"names":     func(v *View) any { return v.ServiceNames() },
+		"instances": func(v *View) any { return v.AllInstances() },
+		"on 1": func(v *View) any {
+			return v.ServicesOn(func(n *catalog.Node) bool { return n.Address == "1" })
+		},
+	}
+	for _, n := range []string{"a", "b", "c"} {
+		qs["node "+n] = func(v *View) any { return []any{v.Node(n), v.NodeServices(n)} }
+		qs["node checks "+n] = func(v *View) any { return v.NodeChecks(n) }
+	}
+	for _, id := range []string{idA, idB} {
+		qs["id "+id] = func(v *View) any { return v.NodeByID(id) }
+	}
+	for _, s := range []string{"web", "db", "none"} {
+		qs["service "+s] = func(v *View) any { return v.ServiceInstances(s) }
+		qs["mesh "+s] = func(v *View) any { return v.ConnectInstances(s) }
+		qs["checks "+s] = func(v *View) any { return v.ServiceChecks(s) }
+	}
+	for _, s := range []string{"any", "passing", "warning", "critical"} {
+		qs["state "+s] = func(v *View) any { return v.ChecksInState(s) }
+	}
+	return qs
+}
+
+// TestStore_DoesAsTheModelDoes checks after each command that the store holds what
+// the model holds, that Preview foretold it, and that every question whose answer
+// changed has the command's index: a read that misses this loses wake-ups.
+func TestStore_DoesAsTheModelDoes(t *testing.T) {
+	qs := questions()
+	type answer struct {
+		index uint64
+		text  string
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s := New()
+		m := model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}}
+		answers := make(map[string]answer)
+		for i, c := range rapid.SliceOfN(commands(), 1, 30).Draw(t, "log") {
+			index := uint64(i + 2)
+			data, err := catalog.EncodeCommand(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			foretold := s.Preview(c)
+			got := s.Apply([]Entry{{index, data}})[0]
+			if foretold.Changed != got.Changed || fmt.Sprint(foretold.Err) != fmt.Sprint(got.Err) {
+				t.Fatalf("preview said %+v, apply %+v", foretold, got)
+			}
+			next, failed := m.apply(index, c)
+			if (failed != nil) != (got.Err != nil) {
+				t.Fatalf("%d: store says %v, model says %v", index, got.Err, failed)
+			}
+			before := m.describe()
+			after := next.describe()
+			if changed := before != after || !maps.Equal(m.seqs, next.seqs); changed != got.Changed {
+				t.Fatalf("%d: store says changed = %t, model %t", index, got.Changed, changed)
+			}
+			m = next
+			if have := describeView(s.View()); have != after {
+				t.Fatalf("%d: store has\n%smodel has\n%s", index, have, after)
+			}
+			for name, ask := range qs {
+				v := s.View()
+				now := answer{text: asJSON(ask(v)), index: v.Index()}
+				was, asked := answers[name]
+				if asked && now.index < was.index {
+					t.Fatalf("%d: the index of %s went back from %d to %d", index, name, was.index, now.index)
+				}
+				if asked && now.text != was.text && now.index != index {
+					t.Fatalf("%d: the answer of %s changed and its index is %d", index, name, now.index)
+				}
+				answers[name] = now
+			}
+		}
+	})
+}
