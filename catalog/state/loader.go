@@ -70,7 +70,16 @@ func (l *loader) loadMeta(body []byte) error {
 	if m.Floor > m.Applied {
 		return fmt.Errorf("the floor %d is above the last applied index %d", m.Floor, m.Applied)
 	}
+	if len(m.Lists) > lists {
+		return fmt.Errorf("it has %d topics of lists, this build knows %d", len(m.Lists), lists)
+	}
+	for _, index := range m.Lists {
+		if index > m.Applied {
+			return fmt.Errorf("the index %d of a list is above the last applied index %d", index, m.Applied)
+		}
+	}
 	l.meta = metaRow{Applied: m.Applied, Floor: m.Floor}
+	copy(l.meta.Lists[:], m.Lists)
 	return nil
 }
 
@@ -138,8 +147,8 @@ func (l *loader) loadTopic(body []byte) error {
 	if err := catalog.Unmarshal(body, t); err != nil {
 		return err
 	}
-	if t.Topic.Kind < TopicNodes || t.Topic.Kind > TopicChecks {
-		return fmt.Errorf("unknown kind of topic %d", t.Topic.Kind)
+	if _, ok := listOf(t.Topic); ok || t.Topic.Kind < TopicNodes || t.Topic.Kind > TopicChecks {
+		return fmt.Errorf("topic %+v has no record of its own", t.Topic)
 	}
 	if t.Topic.Key != catalog.Fold(t.Topic.Key) {
 		return fmt.Errorf("the key of topic %+v is not folded", t.Topic)

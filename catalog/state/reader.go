@@ -43,7 +43,7 @@ func each[T any](r reader, table, index, key string) iter.Seq[T] {
 	}
 }
 
-func (r reader) meta() metaRow { return *first[*metaRow](r, tableMeta, byID, metaKey) }
+func (r reader) meta() *metaRow { return first[*metaRow](r, tableMeta, byID, metaKey) }
 
 func (r reader) node(name string) *catalog.Node {
 	return first[*catalog.Node](r, tableNodes, byID, nameKey(name))

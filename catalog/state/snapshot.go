@@ -53,6 +53,7 @@ type (
 	metaRecord struct {
 		Applied uint64
 		Floor   uint64
+		Lists   []uint64
 	}
 	serviceRecord struct {
 		Node    string
@@ -83,7 +84,7 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 	}
 	w := newRecordWriter(out)
 	meta := s.reader.meta()
-	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor})
+	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor, meta.Lists[:]})
 	for n := range each[*catalog.Node](s.reader, tableNodes, byIDPrefix, "") {
 		w.record(recordNode, n)
 	}

@@ -41,7 +41,7 @@ func TestSnapshot_RestoresToTheSame(t *testing.T) {
 	if got := snapshotBytes(t, restored.Snapshot()); !bytes.Equal(got, want) {
 		t.Error("the restored state has another snapshot")
 	}
-	if restored.Index() != f.Index() || restored.read().meta() != f.read().meta() || restored.View().Node("other") != nil {
+	if restored.Index() != f.Index() || *restored.read().meta() != *f.read().meta() || restored.View().Node("other") != nil {
 		t.Errorf("restored at %+v, want %+v", restored.read().meta(), f.read().meta())
 	}
 	for name, read := range reads {
@@ -160,7 +160,10 @@ func TestRestore_RefusesWhatApplyCannotWrite(t *testing.T) {
 		{"service name must not be empty", []rec{meta, node, {recordService, serviceRecord{"n", catalog.Service{ID: "s", Indexes: at}}}}},
 		{"of a service \"x\" that isn't there", []rec{meta, node, {recordCheck, catalog.Check{Node: "n", CheckID: "c", ServiceID: "x", Indexes: at}}}},
 		{`service name "lie" in place of "web"`, []rec{meta, node, service, {recordCheck, catalog.Check{Node: "n", CheckID: "c", ServiceID: "s", ServiceName: "lie", Indexes: at}}}},
-		{"unknown kind of topic 0", []rec{meta, {recordTopic, topicRow{Index: 1}}}},
+		{"the index 10 of a list", []rec{{recordMeta, metaRecord{Applied: 9, Lists: []uint64{1, 10}}}}},
+		{"8 topics of lists", []rec{{recordMeta, metaRecord{Applied: 9, Lists: make([]uint64, lists+1)}}}},
+		{"has no record of its own", []rec{meta, {recordTopic, topicRow{Topic: Topic{Kind: TopicNodes}, Index: 1}}}},
+		{"has no record of its own", []rec{meta, {recordTopic, topicRow{Index: 1}}}},
 		{"gone = false", []rec{meta, {recordTopic, topicRow{Topic: Topic{TopicNode, "n"}, Index: 1}}}},
 		{"gone = true", []rec{meta, node, {recordTopic, topicRow{Topic: Topic{TopicNode, "n"}, Index: 1, Gone: true}}}},
 		{"not folded", []rec{meta, {recordTopic, topicRow{Topic: Topic{TopicNode, "N"}, Index: 1, Gone: true}}}},

@@ -78,7 +78,7 @@ func (f *fixture) mustRefuse(c catalog.Command, kind catalog.Kind, text string) 
 func (f *fixture) content() []byte {
 	f.Helper()
 	snap := f.Snapshot()
-	meta := snap.reader.meta()
+	meta := *snap.reader.meta()
 	meta.Applied = 0
 	txn := f.db.Load().Snapshot().Txn(true)
 	w := writer{reader: reader{txn}}

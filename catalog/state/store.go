@@ -38,12 +38,14 @@ func New() *Store {
 	return s
 }
 
+// newDB returns an empty database. It is a copy of one, as transactions on copies
+// keep no account of what they change, which is needed for memdb's watches alone.
 func newDB() *memdb.MemDB {
 	db, err := memdb.NewMemDB(schema)
 	if err != nil {
 		panic(fmt.Sprintf("state: the schema is wrong: %v", err))
 	}
-	return db
+	return db.Snapshot()
 }
 
 // read starts a read transaction. It needs no end.
@@ -65,7 +67,7 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 	defer s.writing.Unlock()
 	txn := s.db.Load().Txn(true)
 	w := writer{reader: reader{txn}}
-	w.meta = w.reader.meta()
+	w.meta = *w.reader.meta()
 	for i, e := range es {
 		if e.Index <= w.meta.Applied {
 			results[i] = catalog.Result{Err: catalog.Errorf(catalog.Internal,
@@ -102,7 +104,7 @@ func (s *Store) Index() uint64 { return s.read().meta().Applied }
 // View returns a consistent view of the whole store as it is now.
 func (s *Store) View() *View {
 	r := s.read()
-	return &View{reader: r, floor: r.meta().Floor}
+	return &View{reader: r, indexes: r.meta()}
 }
 
 // Wait returns nil as soon as one of the topics has an index above the given one:

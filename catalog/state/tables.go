@@ -25,7 +25,7 @@ const (
 	byID            = "id"             // every table: what identifies a row
 	byIDPrefix      = "id_prefix"      // the same, for rows whose key begins with the argument
 	byNodeID        = "node_id"        // nodes: their ID
-	byService       = "service"        // services, checks: name of the service
+	byService       = "service"        // services: their name
 	byServicePrefix = "service_prefix" // the same, for rows whose key begins with the argument
 	byMesh          = "mesh"           // services: the service they give mesh access to
 	byNodeService   = "node_service"   // checks: node and service ID, "" for node checks
@@ -58,10 +58,11 @@ type sourceRow struct {
 
 // metaRow is what the store knows about itself.
 type metaRow struct {
-	Applied uint64 // index of the last applied entry
-	Floor   uint64 // index of every topic that has no row; see writer.reap
-	Gone    int    // topic rows that are marked so
-	Sources int    // rows in the table of sources
+	Applied uint64        // index of the last applied entry
+	Floor   uint64        // index of every topic that has no row; see writer.bury
+	Lists   [lists]uint64 // indexes of the topics that are about whole lists; see listOf
+	Gone    int           // topic rows that are marked so
+	Sources int           // rows in the table of sources
 }
 
 // nameKey is the key of one or more names in their order.
@@ -149,7 +150,6 @@ var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 	tableChecks: table(tableChecks,
 		primary(func(c *catalog.Check) string { return nameKey(c.Node, c.CheckID) }),
 		secondary(byNodeService, false, func(c *catalog.Check) (string, bool) { return nameKey(c.Node, c.ServiceID), true }),
-		secondary(byService, false, func(c *catalog.Check) (string, bool) { return named(c.ServiceName) }),
 		secondary(byStatus, false, func(c *catalog.Check) (string, bool) { return named(c.Status) }),
 	),
 	tableTopics: table(tableTopics,

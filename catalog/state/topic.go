@@ -39,3 +39,29 @@ type Topic struct {
 
 // topicOf is the topic of a kind for a name as it is written.
 func topicOf(kind TopicKind, name string) Topic { return Topic{kind, catalog.Fold(name)} }
+
+// lists is the number of topics that are about whole lists. There are few, many
+// writes move them, and they are never gone: so they have no rows of their own.
+const lists = 7
+
+// listOf is the place of a topic in metaRow.Lists; ok is false for one that has
+// a row. Places are part of the snapshot format.
+func listOf(t Topic) (place int, ok bool) {
+	switch t {
+	case Topic{Kind: TopicNodes}:
+		return 0, true
+	case Topic{Kind: TopicServices}:
+		return 1, true
+	case Topic{Kind: TopicInstances}:
+		return 2, true
+	case Topic{Kind: TopicChecks}:
+		return 3, true
+	case Topic{TopicChecks, catalog.StatusPassing}:
+		return 4, true
+	case Topic{TopicChecks, catalog.StatusWarning}:
+		return 5, true
+	case Topic{TopicChecks, catalog.StatusCritical}:
+		return 6, true
+	}
+	return 0, false
+}

@@ -15,10 +15,10 @@ import (
 // wants to change it copies it first. Lists are never nil.
 type View struct {
 	reader
-	floor  uint64
-	index  uint64
-	topics []Topic
-	seen   map[Topic]struct{} // the same as topics, once there are many
+	indexes *metaRow
+	index   uint64
+	topics  []Topic
+	seen    map[Topic]struct{} // the same as topics, once there are many
 }
 
 // Instance is one instance of a service with all that decides its health.
@@ -45,7 +45,7 @@ func (v *View) Topics() []Topic { return v.topics }
 
 // Applied is the index of the last entry that this view has seen. It reads no
 // topic.
-func (v *View) Applied() uint64 { return v.meta().Applied }
+func (v *View) Applied() uint64 { return v.indexes.Applied }
 
 // Read notes that an answer depends on a topic. Methods do so by themselves; a
 // caller may want it where an answer says that there is nothing.
@@ -73,10 +73,13 @@ func (v *View) Read(t Topic) {
 
 // indexOf is the index of a topic; see writer.bury for those without a row.
 func (v *View) indexOf(t Topic) uint64 {
+	if place, ok := listOf(t); ok {
+		return v.indexes.Lists[place]
+	}
 	if row := v.topic(t); row != nil {
 		return row.Index
 	}
-	return v.floor
+	return v.indexes.Floor
 }
 
 // Nodes returns all nodes, sorted by name.
@@ -228,10 +231,16 @@ func (v *View) withChecks(ins []Instance) []Instance {
 }
 
 // ServiceChecks returns the checks of a service's instances, without those of
-// their nodes, sorted by node name and CheckID.
+// their nodes, sorted by node name, service ID and CheckID.
 func (v *View) ServiceChecks(service string) []*catalog.Check {
 	v.Read(topicOf(TopicService, service))
-	return list(each[*catalog.Check](v.reader, tableChecks, byService, nameKey(service)))
+	checks := []*catalog.Check{}
+	for row := range each[*serviceRow](v.reader, tableServices, byService, nameKey(service)) {
+		for c := range v.checksOf(row.node, row.service.ID) {
+			checks = append(checks, c)
+		}
+	}
+	return checks
 }
 
 // ChecksInState returns the checks in a state, or all for catalog.StatusAny,

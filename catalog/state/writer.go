@@ -177,6 +177,13 @@ func (w *writer) stamp(x *catalog.Indexes) {
 
 // touch moves a topic to the entry's index.
 func (w *writer) touch(t Topic) {
+	if place, ok := listOf(t); ok {
+		if w.meta.Lists[place] != w.index {
+			w.meta.Lists[place] = w.index
+			w.moves = append(w.moves, move{t, w.index})
+		}
+		return
+	}
 	old := w.topic(t)
 	if old != nil {
 		if old.Index == w.index {
