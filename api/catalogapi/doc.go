@@ -1,0 +1,2 @@
+// Package catalogapi is the routes that read and write the catalog.
+package catalogapi

@@ -1,0 +1,2 @@
+// Package operatorapi is the routes about the quorum.
+package operatorapi

@@ -1,0 +1,4 @@
+package api
+
+// Route is one row of the table of endpoints.
+type Route struct{}
