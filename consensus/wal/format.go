@@ -86,6 +86,9 @@ const (
 	maxVote = math.MaxUint8
 	// maxBody bounds one batch; a longer Append is refused before it is written.
 	maxBody = 1 << 30
+	// maxNumber bounds indexes and sequence numbers that are read, so that sums
+	// with them can't overflow.
+	maxNumber = 1 << 62
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -136,8 +139,9 @@ func decodeSegmentHeader(sector []byte) (segmentHeader, error) {
 		prevTerm: le.Uint64(sector[40:]),
 		seq:      le.Uint64(sector[48:]),
 	}
-	if h.size < minSegmentBytes || h.size%sectorSize != 0 || h.first == 0 {
-		return segmentHeader{}, fmt.Errorf("segment header: impossible size %d or first index %d", h.size, h.first)
+	if h.size < minSegmentBytes || h.size%sectorSize != 0 || h.seq > maxNumber ||
+		h.first == 0 || h.first > maxNumber || h.first == 1 && h.prevTerm != 0 {
+		return segmentHeader{}, fmt.Errorf("segment header: impossible values (size %d, first index %d)", h.size, h.first)
 	}
 	return h, nil
 }
@@ -278,8 +282,8 @@ func decodeHead(sector []byte) (batchHead, error) {
 		return batchHead{}, fmt.Errorf("batch head: unknown kind %d", h.kind)
 	case h.bodyLen > maxBody,
 		uint64(h.voteLen)+uint64(h.count)*entryHeaderSize > uint64(h.bodyLen),
-		h.first == 0, h.first > math.MaxUint64-uint64(h.count):
-		return batchHead{}, errors.New("batch head: impossible lengths")
+		h.first == 0, h.first > maxNumber, h.seq > maxNumber:
+		return batchHead{}, errors.New("batch head: impossible values")
 	}
 	return h, nil
 }

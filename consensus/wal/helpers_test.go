@@ -3,6 +3,7 @@ package wal_test
 import (
 	"bytes"
 	"fmt"
+	"hash/crc64"
 	"io"
 	"testing"
 
@@ -153,4 +154,11 @@ func files(t testing.TB, fsys *memfs.FS) []string {
 	names, err := fsys.ReadDir(dir)
 	must(t, err)
 	return names
+}
+
+// received is the meta that a leader announces for a snapshot of these bytes.
+func received(at core.EntryID, data []byte) core.SnapshotMeta {
+	m := metaAt(at.Index, at.Term)
+	m.Size, m.Checksum = uint64(len(data)), crc64.Checksum(data, crc64.MakeTable(crc64.ECMA))
+	return m
 }

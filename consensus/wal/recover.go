@@ -58,7 +58,7 @@ func open(fsys FS, dir string, cfg Config) (*Log, core.Restored, error) {
 type recovery struct {
 	l       *Log
 	found   []*segment   // opened, not yet in l
-	void    []string     // paths that no longer belong to the log
+	void    []string     // paths of segments that no longer belong to the log
 	configs []core.Entry // EntryConfig entries still in the log
 	scratch []core.Entry // of the batch at hand, without data
 	tail    tail         // of the last segment
@@ -87,7 +87,7 @@ func (r *recovery) run(names []string) error {
 			return err
 		}
 		l.segments = []*segment{s}
-		return r.removeVoid()
+		return nil
 	}
 	for len(r.found) > 0 {
 		s := r.found[0]
@@ -130,7 +130,9 @@ func (r *recovery) openSegments(names []string) error {
 		if n, ok := segmentNumber(name); ok {
 			numbers = append(numbers, n)
 		} else if strings.HasSuffix(name, segmentSuffix+tmpSuffix) {
-			r.void = append(r.void, filepath.Join(l.dir, name))
+			if err := l.fsys.Remove(filepath.Join(l.dir, name)); err != nil {
+				return fmt.Errorf("remove %s: %w", name, err)
+			}
 		}
 	}
 	slices.Sort(numbers)
@@ -295,7 +297,8 @@ func (r *recovery) settle() error {
 	return nil
 }
 
-// removeVoid deletes files that don't belong to the log, now that it is known whole.
+// removeVoid deletes segments that no longer belong to the log, now that it is
+// known whole without them.
 func (r *recovery) removeVoid() error {
 	if len(r.void) == 0 {
 		return nil

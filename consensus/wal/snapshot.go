@@ -352,12 +352,13 @@ func (w *SnapshotWriter) Write(p []byte) (int, error) {
 // Commit makes the snapshot durable and the newest one, and returns its meta
 // with Size and Checksum. If it fails the snapshot is not there.
 func (w *SnapshotWriter) Commit() (core.SnapshotMeta, error) {
-	if w.err != nil {
-		return core.SnapshotMeta{}, errors.Join(w.err, w.Abort())
-	}
 	m := w.meta
 	m.Size, m.Checksum = w.w.size, w.w.sum
-	if err := w.w.finish(m); err != nil {
+	err := w.err
+	if err == nil {
+		err = w.w.finish(m)
+	}
+	if err != nil {
 		return core.SnapshotMeta{}, errors.Join(err, w.Abort())
 	}
 	w.err = ErrClosed

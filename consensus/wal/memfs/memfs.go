@@ -216,7 +216,7 @@ func (h *file) WriteAt(p []byte, off int64) (int, error) {
 	defer h.fs.mu.Unlock()
 	n := len(p)
 	if c := h.fs.capacity; c > 0 {
-		n = int(min(int64(n), max(0, h.node.data.size-off+c-h.fs.used)))
+		n = int(min(int64(n), max(0, h.node.data.size-off)+max(0, c-h.fs.used)))
 	}
 	h.write(p[:n], off)
 	if n < len(p) {
