@@ -28,7 +28,7 @@ type machine struct {
 // applyCommitted gives committed entries to the state machine, one task at a
 // time: what is committed meanwhile makes the next, larger one.
 func (e *Engine) applyCommitted() {
-	if e.applying == 0 && e.handed < e.commit {
+	if !e.applying && e.handed < e.commit {
 		lo := e.handed + 1
 		hi := min(e.commit, e.handed+applyEntries)
 		a := &apply{machine: &e.machine, lo: lo, hi: hi}
@@ -45,7 +45,7 @@ func (e *Engine) applyCommitted() {
 			}
 		}
 		e.handed = a.hi
-		e.applying++
+		e.applying = true
 		e.submit(LaneApply, a)
 	}
 	e.tail.trim(e.cfg.MaxPendingBytes, e.durable)
@@ -167,7 +167,7 @@ func position(cmds []core.Entry, index uint64) int {
 }
 
 func (a *apply) finish(e *Engine) {
-	e.applying--
+	e.applying = false
 	e.sinceBytes += a.bytes
 	e.advance(a.hi, a.term)
 	e.considerSnapshot()

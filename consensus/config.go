@@ -49,6 +49,9 @@ type Config struct {
 	ChunkBytes int
 	// MaxAppendBytes bounds the entries of one message; default 1 MiB.
 	MaxAppendBytes int
+	// CacheBytes of the log's tail stay in memory for followers; what is older is
+	// read back from the disk. Default 16 MiB.
+	CacheBytes int
 	// MaxPendingBytes bounds what waits in memory to be applied; beyond it
 	// entries are read back from the log. Default 32 MiB.
 	MaxPendingBytes int
@@ -79,6 +82,7 @@ func DefaultConfig() Config {
 		SegmentBytes:       16 << 20,
 		ChunkBytes:         256 << 10,
 		MaxAppendBytes:     1 << 20,
+		CacheBytes:         16 << 20,
 		MaxPendingBytes:    32 << 20,
 		MaxInbox:           16384,
 		Rand:               runtimeRand,
@@ -110,6 +114,7 @@ func (c Config) Validate() error {
 	check(c.SegmentBytes > 0, "SegmentBytes is %d; it must be above zero", c.SegmentBytes)
 	check(c.ChunkBytes > 0, "ChunkBytes is %d; it must be above zero", c.ChunkBytes)
 	check(c.MaxAppendBytes > 0, "MaxAppendBytes is %d; it must be above zero", c.MaxAppendBytes)
+	check(c.CacheBytes > 0, "CacheBytes is %d; it must be above zero", c.CacheBytes)
 	check(c.MaxPendingBytes > 0, "MaxPendingBytes is %d; it must be above zero", c.MaxPendingBytes)
 	check(c.MaxInbox > 0, "MaxInbox is %d; it must be above zero", c.MaxInbox)
 	return errors.Join(errs...)
@@ -122,6 +127,7 @@ func (c Config) core() core.Config {
 		ElectionTimeoutMax: core.Duration(c.ElectionTimeoutMax),
 		Heartbeat:          core.Duration(c.Heartbeat),
 		MaxAppendBytes:     c.MaxAppendBytes,
+		CacheBytes:         c.CacheBytes,
 		Rand:               c.Rand,
 	}
 }

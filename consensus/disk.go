@@ -26,12 +26,15 @@ type write struct {
 	after []core.Message // leave once it is durable
 }
 
+// empty says that w only carries messages.
+func (w *write) empty() bool { return w.batch.HardState == nil && len(w.batch.Entries) == 0 }
+
 func (w *write) run() error { return w.disk.append([]*write{w}) }
 
 func (w *write) finish(e *Engine) {
 	e.unwritten--
 	if w.seq == 0 {
-		return // only carried messages
+		return
 	}
 	if w.cuts == e.cuts {
 		e.durable = w.last.Index
@@ -46,7 +49,7 @@ func (w *write) finish(e *Engine) {
 func (d *disk) append(ws []*write) error {
 	d.batch = d.batch[:0]
 	for _, w := range ws {
-		if w.batch.HardState != nil || len(w.batch.Entries) > 0 {
+		if !w.empty() {
 			d.batch = append(d.batch, w.batch)
 		}
 	}
@@ -98,7 +101,8 @@ func (f *fill) run() error {
 	if f.msg.Kind == core.MsgSnapshot {
 		f.msg.Data, f.msg.Done, err = f.disk.log.Snapshots().ReadChunk(*f.msg.Snapshot, f.msg.Offset, f.cfg.ChunkBytes)
 	} else {
-		err = f.entries()
+		f.msg.Entries, err = f.disk.log.Entries(f.msg.Prev.Index+1, f.msg.Fill, f.cfg.MaxAppendBytes)
+		f.msg.Fill = 0
 	}
 	f.ok = err == nil
 	if _, corrupt := errors.AsType[*wal.CorruptError](err); corrupt {
@@ -107,36 +111,9 @@ func (f *fill) run() error {
 	return nil
 }
 
-// entries reads the range after Prev, and Prev itself to see that it still has
-// the term that the core thought.
-func (f *fill) entries() error {
-	lo := f.msg.Prev.Index
-	snap, _ := f.disk.log.Snapshots().Latest()
-	known := lo == 0 || (core.EntryID{Term: snap.Term, Index: snap.Index}) == f.msg.Prev
-	if known {
-		lo++
-	}
-	// Prev may be large and must not use up the bound for what follows it.
-	es, err := f.disk.log.Entries(lo, f.msg.Fill, f.cfg.MaxAppendBytes)
-	if err != nil {
-		return err
-	}
-	if !known {
-		if es[0].Term != f.msg.Prev.Term {
-			return errors.New("the entry before the range has another term by now")
-		}
-		if es = es[1:]; len(es) == 0 {
-			if es, err = f.disk.log.Entries(lo+1, f.msg.Fill, f.cfg.MaxAppendBytes); err != nil {
-				return err
-			}
-		}
-	}
-	f.msg.Entries, f.msg.Fill = es, 0
-	return nil
-}
-
 // finish sends the message if this server still leads in its term: only then
-// has the log changed by nothing but appending since the core asked.
+// has the log changed by nothing but appending since the core asked, so that
+// Prev and what was read behind it are still those that the core meant.
 func (f *fill) finish(e *Engine) {
 	if f.ok && e.leads(f.msg.Term) {
 		e.host.Send(f.msg)

@@ -46,31 +46,32 @@ type Engine struct {
 	status core.Status // as of the last Changed
 	ready  uint64      // commit index known when the server started
 	failed error
+	faults uint64 // messages that contradicted committed state
 
 	commit  uint64 // highest index that may be applied
 	handed  uint64 // highest index given to LaneApply
 	applied uint64 // highest index whose task has finished
 	// appliedTerm is the term of the entry at applied.
 	appliedTerm uint64
-	applying    int // tasks on LaneApply that move it
+	applying    bool // an apply task is on its lane
 
 	tail    tail
 	waiting waiting
 
 	// Writing (see output.go).
-	unwritten  int             // write tasks not finished
-	durable    uint64          // of the log as queued, what is on disk
-	cuts       uint64          // how often queued writes shortened the log
-	lastQueued core.EntryID    // last entry of the log once all queued writes are done
-	held       *core.HardState // with only Commit moved: goes with the next write
-	heldSeq    uint64
-	heldSince  core.Instant
+	unwritten  int          // write tasks not finished
+	durable    uint64       // of the log as queued, what is on disk
+	cuts       uint64       // how often queued writes shortened the log
+	lastQueued core.EntryID // last entry of the log once all queued writes are done
 
 	// Snapshots (see snapshot.go).
-	snapshot     core.SnapshotMeta // newest on this disk
-	snapshotting bool
-	sinceBytes   int64 // of commands applied since it was captured
-	receiver     *receiver
+	snapshot      core.SnapshotMeta // newest on this disk
+	snapshotting  bool              // one is being taken
+	snapshotAfter core.Instant      // none is taken before
+	sinceBytes    int64             // of commands applied since it was captured
+	installing    bool              // one of the leader's is being installed
+	transfers     transfers
+	receiver      *receiver
 
 	promise Promise
 
@@ -108,17 +109,17 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		log:      cfg.Logger.With("component", "raft"),
 		core:     c,
 		host:     host,
-		disk:     disk{log: l, send: host.Send},
+		disk:     disk{log: l},
 		machine:  machine{fsm: fsm, log: l},
 		ready:    max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
 		durable:  r.LastIndex,
 		snapshot: r.Snapshot,
 		receiver: &receiver{snapshots: l.Snapshots()},
 		waiting:  newWaiting(cfg.Rand),
-		commit:   r.Snapshot.Index,
 		handed:   r.Snapshot.Index,
 		applied:  r.Snapshot.Index,
 	}
+	e.disk.send = e.route
 	e.appliedTerm = r.Snapshot.Term
 	e.tail.reset(r.LastIndex + 1)
 	if e.promise, err = readPromise(cfg.FS, cfg.Dir); err != nil {
@@ -128,6 +129,7 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		return nil, err
 	}
 	e.refresh()
+	e.commit = e.status.Commit
 	e.lastQueued = core.EntryID{Index: e.status.LastIndex, Term: e.status.LastTerm}
 	return e, nil
 }
@@ -156,7 +158,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 		e.carryOut(&o)
 	}
 	e.applyCommitted()
-	e.expire()
+	e.waiting.expire(now)
 	return nil
 }
 
@@ -190,11 +192,7 @@ func (e *Engine) take(in *Input) {
 
 // Deadline is when the next Turn is wanted at the latest.
 func (e *Engine) Deadline() core.Instant {
-	d := min(e.core.Deadline(), e.waiting.deadline())
-	if e.held != nil && e.unwritten == 0 {
-		d = min(d, e.heldSince+holdCommit)
-	}
-	return d
+	return min(e.core.Deadline(), e.waiting.deadline())
 }
 
 // refresh copies what the rest of the engine asks of the core's state.
@@ -205,16 +203,31 @@ func (e *Engine) leads(term uint64) bool {
 	return e.status.Role == core.Leader && e.status.Term == term
 }
 
-// Close writes the commit index that was held back and closes the log. No Turn
-// or Work may run any more, nor after it.
+// Close closes the log. No Turn or Work may run any more, nor after it.
 func (e *Engine) Close() error {
-	var err error
-	if e.held != nil && e.failed == nil && e.unwritten == 0 {
-		err = e.disk.log.Append(wal.Batch{HardState: e.held})
-	}
 	e.receiver.close()
-	if cerr := e.disk.log.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return e.disk.log.Close()
 }
+
+// Status gives a fresh copy of the core's state. Like all methods but Work it is
+// for the goroutine that calls Turn.
+func (e *Engine) Status() core.Status { return e.core.Status() }
+
+// Leads says whether this server is the leader, and the term it is in.
+func (e *Engine) Leads() (leads bool, term uint64) {
+	return e.status.Role == core.Leader, e.status.Term
+}
+
+// Commit is the highest index known to be committed, Applied the highest that
+// the state machine is known to have taken in.
+func (e *Engine) Commit() uint64 { return e.commit }
+
+// Applied says how far the state machine is.
+func (e *Engine) Applied() uint64 { return e.applied }
+
+// Term gives the term of a log entry, if the log or a snapshot still tells.
+func (e *Engine) Term(index uint64) (term uint64, ok bool) { return e.core.Term(index) }
+
+// Cuts counts how often the log was shortened: a conflict truncated it or a
+// snapshot replaced it.
+func (e *Engine) Cuts() uint64 { return e.cuts }

@@ -1,15 +1,9 @@
 package consensus
 
 import (
-	"time"
-
 	"muster/consensus/core"
 	"muster/consensus/wal"
 )
-
-// holdCommit is how long a commit index that moved alone waits for another
-// write to carry it before it is written by itself.
-const holdCommit = core.Instant(time.Second)
 
 // carryOut does what an Output asks, in the order that its comment demands:
 // messages that promise nothing leave at once, beside the write; those that
@@ -21,6 +15,10 @@ func (e *Engine) carryOut(o *core.Output) {
 	e.persist(o)
 	if o.Changed {
 		e.changed()
+	}
+	if o.Fault != nil {
+		e.faults++
+		e.log.Error("another server contradicts what is committed or elected; check its disk and identity", "error", o.Fault)
 	}
 	if o.Chunk != nil {
 		e.receiveChunk(*o.Chunk)
@@ -34,41 +32,29 @@ func (e *Engine) carryOut(o *core.Output) {
 	}
 }
 
-// persist queues an Output's write, and its SendAfter behind it. A hard state in
-// which only the commit index moved is advice: it waits for the next write.
+// persist queues an Output's write, with its SendAfter behind it. Messages
+// without a write of their own wait for the earlier writes, if there are any.
+// (The log itself knows that a commit index that moved alone needs no fsync.)
 func (e *Engine) persist(o *core.Output) {
-	if o.HardState != nil && !o.MustSync {
-		if e.held == nil {
-			e.heldSince = e.now
-		}
-		e.held, e.heldSeq = o.HardState, o.Seq
-	}
-	if !o.MustSync {
-		if len(o.SendAfter) == 0 {
-			return
-		}
-		if e.unwritten == 0 {
-			for _, m := range o.SendAfter {
-				e.send(m)
-			}
-			return
-		}
-		e.write(&write{after: o.SendAfter})
-		return
-	}
 	w := &write{
 		batch: wal.Batch{HardState: o.HardState, Entries: o.Entries},
-		seq:   o.Seq,
 		after: o.SendAfter,
 	}
-	if w.batch.HardState == nil {
-		w.batch.HardState = e.held
+	if w.empty() && e.unwritten == 0 {
+		for _, m := range o.SendAfter {
+			e.send(m)
+		}
+		return
 	}
-	e.held = nil
+	if !w.empty() {
+		w.seq = o.Seq
+	}
 	if len(o.Entries) > 0 {
 		e.extend(o.Entries)
 	}
-	e.write(w)
+	w.disk, w.last, w.cuts = &e.disk, e.lastQueued, e.cuts
+	e.unwritten++
+	e.submit(LaneDisk, w)
 }
 
 // extend notes entries that are about to be written, perhaps over others.
@@ -88,27 +74,17 @@ func (e *Engine) cut(index uint64) {
 	e.durable = min(e.durable, index)
 }
 
-func (e *Engine) write(w *write) {
-	w.disk = &e.disk
-	w.last = e.lastQueued
-	w.cuts = e.cuts
-	e.unwritten++
-	e.submit(LaneDisk, w)
-}
-
-// flushHeld writes a commit index that found no write to travel with.
-func (e *Engine) flushHeld() {
-	if e.held == nil || e.unwritten > 0 || e.now < e.heldSince+holdCommit {
-		return
-	}
-	hs := e.held
-	e.held = nil
-	e.write(&write{batch: wal.Batch{HardState: hs}, seq: e.heldSeq})
-}
-
-// send hands a message to the network, by way of LaneRead if the core left it
-// to the driver to fill it from the disk.
+// send hands out a message of the core's.
 func (e *Engine) send(m core.Message) {
+	if m.Kind == core.MsgSnapshot {
+		e.transfers.note(m, e.now)
+	}
+	e.route(m)
+}
+
+// route takes a message to the network, by way of LaneRead if the core left its
+// payload to the driver. LaneDisk's worker calls it too.
+func (e *Engine) route(m core.Message) {
 	if needsFill(m) {
 		e.submit(LaneRead, &fill{disk: &e.disk, msg: m, cfg: &e.cfg})
 		return
@@ -135,10 +111,4 @@ func (e *Engine) changed() {
 // entries of this server's lost leadership. It usually does within a round trip.
 func (e *Engine) orphanUntil() core.Instant {
 	return e.now + core.Instant(2*e.cfg.ElectionTimeoutMax)
-}
-
-// expire does what time alone brings.
-func (e *Engine) expire() {
-	e.waiting.expire(e.now)
-	e.flushHeld()
 }

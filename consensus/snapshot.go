@@ -3,19 +3,27 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"muster/consensus/core"
 	"muster/consensus/wal"
 )
+
+// snapshotPause is how long a snapshot that could not be written waits for the
+// next attempt.
+const snapshotPause = core.Instant(10 * time.Second)
 
 // considerSnapshot starts a snapshot when enough was applied since the last. It
 // is three tasks, so that nothing waits for it: capture the state between two
 // batches (LaneApply), write the file (LaneSnapshot), drop log behind it
 // (LaneDisk).
 func (e *Engine) considerSnapshot() {
-	if e.snapshotting ||
+	if e.snapshotting || e.installing || e.now < e.snapshotAfter ||
 		e.applied-e.snapshot.Index < e.cfg.SnapshotEntries && e.sinceBytes < e.cfg.SnapshotBytes {
 		return
+	}
+	if sent, ok := e.transfers.oldest(e.now); ok && sent < e.snapshot.Index {
+		return // one more would remove the file that is being sent
 	}
 	e.snapshotting = true
 	e.sinceBytes = 0
@@ -47,42 +55,58 @@ type save struct {
 	snapshots *wal.Snapshots
 	meta      core.SnapshotMeta
 	state     Snapshot
+	err       error
 }
 
+// run writes the file. Failing leaves the log and the older snapshots as they
+// were, so it is not fatal.
 func (s *save) run() error {
 	defer s.state.Close()
+	if newest, ok := s.snapshots.Latest(); ok && newest.Index >= s.meta.Index {
+		s.err = fmt.Errorf("a newer one, at index %d, came from the leader meanwhile", newest.Index)
+		return nil
+	}
+	s.meta, s.err = s.write()
+	return nil
+}
+
+func (s *save) write() (core.SnapshotMeta, error) {
 	w, err := s.snapshots.Create(s.meta)
 	if err != nil {
-		return fmt.Errorf("create snapshot at index %d: %w", s.meta.Index, err)
+		return s.meta, err
 	}
 	if _, err := s.state.WriteTo(w); err != nil {
-		return errors.Join(fmt.Errorf("write snapshot at index %d: %w", s.meta.Index, err), w.Abort())
+		return s.meta, errors.Join(err, w.Abort())
 	}
-	if s.meta, err = w.Commit(); err != nil {
-		return fmt.Errorf("commit snapshot: %w", err)
-	}
-	return nil
+	return w.Commit()
 }
 
 func (s *save) finish(e *Engine) {
 	e.snapshotting = false
-	if s.meta.Index <= e.snapshot.Index {
-		return // a leader's newer snapshot was installed meanwhile
+	if s.err != nil {
+		e.snapshotAfter = e.now + snapshotPause
+		e.log.Warn("no snapshot was taken; the log is kept", "error", s.err)
+		return
 	}
 	e.snapshot = s.meta
-	e.submit(LaneDisk, &compact{disk: &e.disk, meta: s.meta})
+	c := &compact{disk: &e.disk, meta: s.meta, upTo: s.meta.Index}
+	if sent, ok := e.transfers.oldest(e.now); ok {
+		c.upTo = min(c.upTo, sent)
+	}
+	e.submit(LaneDisk, c)
 }
 
 // compact drops log that a snapshot covers.
 type compact struct {
 	disk  *disk
 	meta  core.SnapshotMeta
+	upTo  uint64
 	first uint64
 }
 
 func (c *compact) run() (err error) {
-	if c.first, err = c.disk.log.Compact(c.meta.Index); err != nil {
-		return fmt.Errorf("compact the Raft log up to %d: %w", c.meta.Index, err)
+	if c.first, err = c.disk.log.Compact(c.upTo); err != nil {
+		return fmt.Errorf("compact the Raft log up to %d: %w", c.upTo, err)
 	}
 	return nil
 }
@@ -100,8 +124,7 @@ func (c *compact) finish(e *Engine) {
 type receiver struct {
 	snapshots *wal.Snapshots
 	meta      core.SnapshotMeta
-	file      *wal.Receiver
-	next      uint64
+	file      *wal.Receiver // nil until the first chunk, and after the last
 }
 
 func (r *receiver) close() {
@@ -113,13 +136,17 @@ func (r *receiver) close() {
 
 // open continues or begins the file for meta.
 func (r *receiver) open(meta core.SnapshotMeta) (err error) {
-	if r.file != nil && r.meta.Index == meta.Index && r.meta.Term == meta.Term && r.meta.Checksum == meta.Checksum {
+	if r.file != nil && sameSnapshot(r.meta, meta) {
 		return nil
 	}
 	r.close()
 	r.meta = meta
-	r.file, r.next, err = r.snapshots.Receive(meta)
+	r.file, _, err = r.snapshots.Receive(meta)
 	return err
+}
+
+func sameSnapshot(a, b core.SnapshotMeta) bool {
+	return a.Index == b.Index && a.Term == b.Term && a.Size == b.Size && a.Checksum == b.Checksum
 }
 
 // chunk writes one received piece of a snapshot and, with the last, verifies
@@ -127,51 +154,65 @@ func (r *receiver) open(meta core.SnapshotMeta) (err error) {
 type chunk struct {
 	receiver *receiver
 	core.SnapshotChunk
-	next  uint64
-	whole bool
-	bad   error // the file is not what Meta says
+	next    uint64
+	whole   bool
+	refused error // what was sent cannot be used
 }
 
 func (e *Engine) receiveChunk(c core.SnapshotChunk) {
 	e.submit(LaneSnapshot, &chunk{receiver: e.receiver, SnapshotChunk: c})
 }
 
+// run writes. Only a failure of the disk is fatal, not what another server sent.
 func (c *chunk) run() error {
-	if err := c.write(); err != nil {
+	if c.refused = c.check(); c.refused != nil {
+		return nil
+	}
+	err := c.write()
+	if errors.Is(err, wal.ErrChecksum) {
+		c.refused = err
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("receive snapshot at index %d: %w", c.Meta.Index, err)
 	}
 	return nil
 }
 
-func (c *chunk) write() error {
+func (c *chunk) check() error {
+	if newest, ok := c.receiver.snapshots.Latest(); ok && newest.Index > c.Meta.Index {
+		return fmt.Errorf("a newer one, at index %d, was taken meanwhile", newest.Index)
+	}
+	if end := c.Offset + uint64(len(c.Data)); end < c.Offset || end > c.Meta.Size || c.Meta.Size > maxSnapshot {
+		return fmt.Errorf("%d bytes at offset %d of %d", len(c.Data), c.Offset, c.Meta.Size)
+	}
+	return nil
+}
+
+// maxSnapshot is beyond what any disk holds.
+const maxSnapshot = 1 << 50
+
+func (c *chunk) write() (err error) {
 	r := c.receiver
 	if err := r.open(c.Meta); err != nil {
 		return err
 	}
-	if c.Offset == r.next {
-		var err error
-		if r.next, err = r.file.WriteAt(c.Offset, c.Data); err != nil {
-			return err
-		}
+	if c.next, err = r.file.WriteAt(c.Offset, c.Data); err != nil {
+		return err
 	}
-	c.next = r.next
 	if !c.Last || c.next != c.Meta.Size {
 		return nil
 	}
-	err := r.file.Finish()
-	r.file = nil
-	if _, corrupt := errors.AsType[*wal.CorruptError](err); corrupt {
-		c.bad = err
-		return nil
-	}
+	err = r.file.Finish()
 	c.whole = err == nil
+	r.close()
 	return err
 }
 
 func (c *chunk) finish(e *Engine) {
 	switch {
-	case c.bad != nil:
-		e.log.Warn("received snapshot is damaged; asking for it again", "index", c.Meta.Index, "error", c.bad)
+	case c.refused != nil:
+		e.log.Warn("received snapshot is of no use; asking again", "index", c.Meta.Index, "error", c.refused)
 		e.core.SnapshotFailed(e.now, c.Meta)
 	case c.whole:
 		e.install(c.Meta)
@@ -180,29 +221,26 @@ func (c *chunk) finish(e *Engine) {
 	}
 }
 
-// install moves this server to a snapshot that is verified and durable. From
-// here on log and state machine follow it: their tasks are queued before any
-// that could build on them. A log that holds the snapshot's last entry agrees
-// with the snapshot and is kept (dissertation §5.1, property 26).
+// install moves this server to a snapshot that is verified and durable: first
+// the state machine, once it has finished what it was given (it may be reading
+// the log for that), then the log, then the core. Until then the core appends
+// nothing; nor does it ask for a snapshot whose last entry the log holds.
 func (e *Engine) install(meta core.SnapshotMeta) {
-	if meta.Index > e.handed {
-		if t, ok := e.core.Term(meta.Index); ok && t == meta.Term {
-			e.tail.drop(meta.Index + 1)
-		} else {
-			e.cut(meta.Index)
-			e.durable = meta.Index
-			e.tail.reset(meta.Index + 1)
-			e.lastQueued = core.EntryID{Term: meta.Term, Index: meta.Index}
-			e.submit(LaneDisk, &reset{disk: &e.disk, meta: meta})
-		}
-		e.waiting.skipped(meta.Index)
-		e.snapshot, e.sinceBytes = meta, 0
-		e.handed = meta.Index
-		e.applying++
-		e.submit(LaneApply, &restore{machine: &e.machine, meta: meta})
-		e.log.Info("snapshot installed", "index", meta.Index, "bytes", meta.Size)
-	}
-	e.core.SnapshotInstalled(e.now, meta)
+	e.installing = true
+	e.handed = meta.Index // nothing of the old log is applied any more
+	e.submit(LaneApply, &restore{machine: &e.machine, meta: meta})
+}
+
+// restore replaces the state machine's state by a snapshot.
+type restore struct {
+	machine *machine
+	meta    core.SnapshotMeta
+}
+
+func (r *restore) run() error { return r.machine.restore(r.meta) }
+
+func (r *restore) finish(e *Engine) {
+	e.submit(LaneDisk, &reset{disk: &e.disk, meta: r.meta})
 }
 
 // reset drops the whole log: it continues behind the snapshot.
@@ -218,19 +256,18 @@ func (r *reset) run() error {
 	return nil
 }
 
-func (r *reset) finish(*Engine) {}
-
-// restore replaces the state machine's state by a snapshot.
-type restore struct {
-	machine *machine
-	meta    core.SnapshotMeta
-}
-
-func (r *restore) run() error { return r.machine.restore(r.meta) }
-
-func (r *restore) finish(e *Engine) {
-	e.applying--
+func (r *reset) finish(e *Engine) {
+	e.installing = false
+	e.cut(r.meta.Index)
+	e.durable = r.meta.Index
+	e.tail.reset(r.meta.Index + 1)
+	e.lastQueued = core.EntryID{Term: r.meta.Term, Index: r.meta.Index}
+	e.snapshot, e.sinceBytes = r.meta, 0
+	e.waiting.skipped(r.meta.Index)
+	e.core.SnapshotInstalled(e.now, r.meta)
+	e.commit = max(e.commit, r.meta.Index)
 	e.advance(r.meta.Index, r.meta.Term)
+	e.log.Info("snapshot installed", "index", r.meta.Index, "bytes", r.meta.Size)
 }
 
 func (m *machine) restore(meta core.SnapshotMeta) error {

@@ -1,6 +1,13 @@
 package consensus
 
-import "muster/consensus/core"
+import (
+	"math"
+
+	"muster/consensus/core"
+)
+
+// never is a deadline that does not come.
+const never core.Instant = math.MaxInt64
 
 // Result is how a request ended. Err tells done (nil), known not done, and
 // ErrUnknown apart.
@@ -174,7 +181,7 @@ func (w *waiting) skipped(index uint64) {
 // deadline is when expire has something to do.
 func (w *waiting) deadline() core.Instant {
 	if len(w.orphans) == 0 {
-		return core.Never
+		return never
 	}
 	return w.until
 }

@@ -1,0 +1,185 @@
+package sim
+
+import (
+	"fmt"
+
+	"muster/consensus/core"
+)
+
+// checker holds what the whole cluster has shown so far, and compares every step
+// with it. The numbers in comments are those of the properties in docs/testing.md.
+type checker struct {
+	sim *Sim
+	err error // the first violation
+
+	leaders map[uint64]core.ServerID // by term
+	// terms[i] is the term of the committed entry i+1.
+	terms []uint64
+	// states holds the machine's state after each committed command, by index.
+	states map[uint64]state
+	// at is where each operation was applied, by its number.
+	at map[uint64]uint64
+	// refused are operations whose client was told that they did not happen.
+	refused map[uint64]bool
+	// floor is the index that every read and write that begins now must pass,
+	// because an answer that has been given showed it.
+	floor uint64
+}
+
+func newChecker(s *Sim) *checker {
+	return &checker{
+		sim:     s,
+		leaders: make(map[uint64]core.ServerID),
+		states:  make(map[uint64]state),
+		at:      make(map[uint64]uint64),
+		refused: make(map[uint64]bool),
+	}
+}
+
+func (c *checker) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf("at %.6f s: "+format, append([]any{float64(c.sim.now) / 1e9}, args...)...)
+		c.sim.trace("VIOLATION %v", c.err)
+	}
+}
+
+// sent checks that only a term's one leader speaks as its leader (1).
+func (c *checker) sent(m core.Message) {
+	switch m.Kind {
+	case core.MsgAppend, core.MsgHeartbeat, core.MsgSnapshot, core.MsgTimeoutNow:
+		c.leads(m.From, m.Term)
+	}
+}
+
+func (c *checker) leads(id core.ServerID, term uint64) {
+	if other, ok := c.leaders[term]; ok && other != id {
+		c.fail("two leaders in term %d: %s and %s", term, other, id)
+	}
+	c.leaders[term] = id
+}
+
+// turned checks a server after each of its turns.
+func (c *checker) turned(s *server) {
+	leads, term := s.engine.Leads()
+	if leads {
+		c.leads(s.id, term)
+	}
+	if leads && (s.wasLeader != term) {
+		c.elected(s, term)
+	}
+	if leads {
+		s.wasLeader = term
+	}
+	c.committed(s)
+	if applied := s.engine.Applied(); applied < s.applied {
+		c.fail("%s: applied index went back from %d to %d", s.id, s.applied, applied)
+	} else if s.applied = applied; applied > s.engine.Commit() {
+		c.fail("%s: applied %d beyond commit %d", s.id, applied, s.engine.Commit())
+	}
+}
+
+// elected checks leader completeness: a new leader's log ends at or beyond all
+// that was ever committed, and agrees with it (by log matching its last entry
+// tells for all).
+func (c *checker) elected(s *server, term uint64) {
+	c.sim.met(LeaderElected)
+	c.sim.trace("leader %s term=%d", s.id, term)
+	last := uint64(len(c.terms))
+	if last == 0 {
+		return
+	}
+	if got, ok := s.engine.Term(last); !ok || got != c.terms[last-1] {
+		c.fail("%s leads in term %d without committed entry %d of term %d (has term %d, %v)", s.id, term, last, c.terms[last-1], got, ok)
+	}
+}
+
+// committed checks that what a server takes for committed only grows (13), and
+// is the same entry on every server (state machine safety).
+func (c *checker) committed(s *server) {
+	commit := s.engine.Commit()
+	if commit < s.commit {
+		c.fail("%s: commit index went back from %d to %d", s.id, s.commit, commit)
+	}
+	for i := s.commit + 1; i <= commit; i++ {
+		term, ok := s.engine.Term(i)
+		switch known := i <= uint64(len(c.terms)); {
+		case !ok && !known:
+			c.fail("%s: committed entry %d that it does not hold and nobody committed before", s.id, i)
+			return
+		case !ok: // a snapshot covers it; its content is checked when restored
+		case known && term != c.terms[i-1]:
+			c.fail("%s: committed entry %d of term %d where term %d was committed before", s.id, i, term, c.terms[i-1])
+		case !known:
+			c.terms = append(c.terms, term)
+		}
+	}
+	s.commit = commit
+}
+
+// applied checks one applied command against what others applied there, and that
+// no operation takes effect twice or after its client was told that it did not.
+func (c *checker) applied(s *server, e core.Entry, st state) {
+	if e.Index > uint64(len(c.terms)) || c.terms[e.Index-1] != e.Term {
+		c.fail("%s: applied entry %d/%d, which is not committed", s.id, e.Term, e.Index)
+		return
+	}
+	if known, ok := c.states[e.Index]; ok && known != st {
+		c.fail("%s: state after entry %d is %v, elsewhere %v", s.id, e.Index, st, known)
+	}
+	c.states[e.Index] = st
+	op, err := operation(e.Data)
+	if err != nil {
+		c.fail("%s: entry %d: %v", s.id, e.Index, err)
+		return
+	}
+	if at, ok := c.at[op]; ok && at != e.Index {
+		c.fail("operation %d took effect at %d and at %d", op, at, e.Index)
+	}
+	c.at[op] = e.Index
+	if c.refused[op] {
+		c.fail("operation %d took effect at %d though its client was told it would not (19)", op, e.Index)
+	}
+}
+
+// restored checks a state that came out of a snapshot.
+func (c *checker) restored(s *server, st state) {
+	if st.count == 0 {
+		return
+	}
+	if known := c.states[st.index]; known != st {
+		c.fail("%s: restored state %v, elsewhere %v", s.id, st, known)
+	}
+}
+
+// wrote checks a write's answer (19, linearizability): it stands where the
+// answer says and behind all that was known when it began.
+func (c *checker) wrote(op uint64, id core.EntryID, result any, floor uint64) {
+	if at, ok := c.at[op]; !ok || at != id.Index {
+		c.fail("operation %d acknowledged at %d but found at %d (%v)", op, id.Index, at, ok)
+		return
+	}
+	if id.Index <= floor {
+		c.fail("operation %d acknowledged at %d, not behind %d, which was known before it began", op, id.Index, floor)
+	}
+	if want := c.states[id.Index].count; result != want {
+		c.fail("operation %d: result %v instead of %d", op, result, want)
+	}
+	c.floor = max(c.floor, id.Index)
+}
+
+// denied notes that a client was told that its operation did not happen.
+func (c *checker) denied(op uint64) {
+	c.refused[op] = true
+	if at, ok := c.at[op]; ok {
+		c.fail("operation %d: client told that it did not take effect, but it did at %d (19)", op, at)
+	}
+}
+
+// read checks a read's answer (29, 32): the state it saw has all that was known
+// when it began.
+func (c *checker) read(s *server, seen state, floor uint64) {
+	if seen.index < floor {
+		c.fail("read on %s saw the state at %d, older than %d, which was known before it began", s.id, seen.index, floor)
+	}
+	c.floor = max(c.floor, seen.index)
+}

@@ -1,0 +1,200 @@
+package sim
+
+import (
+	"fmt"
+
+	"muster/consensus"
+	"muster/consensus/core"
+	"muster/consensus/wal/memfs"
+)
+
+// server is one simulated machine: a disk that outlives crashes, and while it is
+// up an Engine.
+type server struct {
+	sim *Sim
+	id  core.ServerID
+	fs  *memfs.FS
+
+	// The clock: it started at offset and runs drift millionths too fast.
+	offset core.Instant
+	drift  int64
+
+	engine  *consensus.Engine // nil while down
+	machine *machine
+	life    int // counts starts; what was scheduled in an earlier life is void
+	in      consensus.Input
+	turning bool // a turn is scheduled
+	timer   int  // counts timers; only the newest fires
+	paused  bool
+	lanes   [4]laneState
+	stall   core.Duration // what each disk write takes longer
+
+	// What the checker has seen of this life.
+	commit, applied uint64
+	wasLeader       uint64 // term
+	cuts            uint64
+	configIndex     uint64
+}
+
+type laneState struct{ busy, more bool }
+
+// clock is this server's reading of the time.
+func (s *server) clock() core.Instant {
+	now := s.sim.now
+	return s.offset + now + core.Instant(int64(now)/1e6*s.drift)
+}
+
+// real turns a span on this server's clock into simulated time, rounded up.
+func (s *server) real(d core.Instant) core.Duration {
+	return core.Duration(float64(d)/(1+float64(s.drift)/1e6)) + 1
+}
+
+func (s *server) start() {
+	if s.engine != nil {
+		return
+	}
+	s.life++
+	s.machine = &machine{server: s}
+	s.in, s.turning, s.paused, s.lanes = consensus.Input{}, false, false, [4]laneState{}
+	s.commit, s.applied, s.wasLeader, s.cuts, s.configIndex = 0, 0, 0, 0, 0
+	e, err := consensus.OpenEngine(s.config(), s.machine, s, s.clock())
+	if err != nil {
+		s.sim.check.fail("%s cannot start: %v", s.id, err)
+		return
+	}
+	s.engine = e
+	st := e.Status()
+	s.sim.trace("start %s term=%d last=%d/%d commit=%d voteless=%v", s.id, st.Term, st.LastTerm, st.LastIndex, st.Commit, st.Voteless)
+	s.wake()
+}
+
+func (s *server) config() consensus.Config {
+	p := &s.sim.plan
+	c := consensus.DefaultConfig()
+	c.ID = s.id
+	c.FS, c.Dir = s.fs, "raft"
+	c.SnapshotEntries = p.SnapshotEntries
+	c.SegmentBytes, c.RetainBytes = p.SegmentBytes, p.RetainBytes
+	c.ChunkBytes, c.MaxAppendBytes = p.ChunkBytes, p.MaxAppendBytes
+	c.CacheBytes, c.MaxPendingBytes = p.CacheBytes, p.MaxPendingBytes
+	c.Rand = s.sim.rand.Uint64N
+	return c
+}
+
+// later schedules run unless this server has stopped by then.
+func (s *server) later(d core.Duration, run func()) {
+	life := s.life
+	s.sim.after(d, func() {
+		if s.life == life && s.engine != nil {
+			run()
+		}
+	})
+}
+
+// wake schedules a turn.
+func (s *server) wake() {
+	if s.turning || s.paused {
+		return
+	}
+	s.turning = true
+	s.later(s.sim.between(0, 50*microsecond), s.turn)
+}
+
+func (s *server) turn() {
+	s.turning = false
+	if s.paused {
+		return
+	}
+	in := s.in
+	s.in = consensus.Input{}
+	if err := s.engine.Turn(s.clock(), &in); err != nil {
+		s.sim.check.fail("%s: %v", s.id, err)
+		return
+	}
+	s.sim.check.turned(s)
+	s.notice()
+	s.timer++
+	timer := s.timer
+	s.later(s.real(max(0, min(s.engine.Deadline()-s.clock(), core.Instant(10*second)))), func() {
+		if timer == s.timer {
+			s.wake()
+		}
+	})
+}
+
+// notice counts the situations that a turn led to.
+func (s *server) notice() {
+	if cuts := s.engine.Cuts(); cuts != s.cuts {
+		s.cuts = cuts
+		s.sim.met(LogCut)
+		if at := s.engine.Status().ConfigIndex; at < s.configIndex {
+			s.sim.met(ConfigRolledBack)
+		}
+	}
+	if leads, _ := s.engine.Leads(); leads || s.sim.now%16 == 0 {
+		s.configIndex = s.engine.Status().ConfigIndex
+	}
+}
+
+// Send implements consensus.Host.
+func (s *server) Send(m core.Message) { s.sim.network.send(m) }
+
+// Wake implements consensus.Host: the lane's worker begins, or will go round
+// once more.
+func (s *server) Wake(l consensus.Lane) {
+	if s.lanes[l].busy {
+		s.lanes[l].more = true
+		return
+	}
+	s.lanes[l].busy = true
+	s.later(s.cost(l), func() { s.work(l) })
+}
+
+// cost draws how long a lane's work takes.
+func (s *server) cost(l consensus.Lane) core.Duration {
+	p := &s.sim.plan
+	switch l {
+	case consensus.LaneDisk:
+		return s.sim.between(p.DiskMin, p.DiskMax) + s.stall
+	case consensus.LaneApply:
+		return s.sim.between(0, p.ApplyMax)
+	default:
+		return s.sim.between(p.DiskMin, 2*p.DiskMax)
+	}
+}
+
+func (s *server) work(l consensus.Lane) {
+	done := s.engine.Work(l)
+	if s.engine == nil {
+		return // its disk took it down
+	}
+	s.sim.trace("work %s %s %d", s.id, l, len(done))
+	if l == consensus.LaneRead && len(done) > 0 {
+		s.sim.met(ReadForFollower)
+	}
+	s.in.Done = append(s.in.Done, done...)
+	s.lanes[l].busy = false
+	if s.lanes[l].more {
+		s.lanes[l].more = false
+		s.Wake(l)
+	}
+	s.wake()
+}
+
+// pause stops the process for a while, as SIGSTOP or a suspended machine does:
+// its clock and the network go on.
+func (s *server) pause(d core.Duration) {
+	if s.engine == nil || s.paused {
+		return
+	}
+	s.paused = true
+	s.sim.met(Paused)
+	s.sim.trace("pause %s for %d", s.id, d)
+	s.later(d, func() {
+		s.paused = false
+		s.wake()
+	})
+}
+
+// String names the server in traces.
+func (s *server) String() string { return fmt.Sprintf("%s (life %d)", s.id, s.life) }

@@ -1,0 +1,64 @@
+package sim
+
+// Situation is something that runs must meet now and then, or they prove little.
+type Situation int
+
+// The situations that are counted.
+const (
+	LeaderElected Situation = iota
+	WriteAnswered
+	ReadAnswered
+	FollowerRead
+	OutcomeUnknown
+	RolledBack // a client was told that its entry was rolled back
+	GaveUp
+	LogCut
+	ConfigRolledBack
+	SnapshotTaken
+	SnapshotInstalled
+	ReadForFollower
+	Crashed
+	TornWork
+	MajorityCrashed
+	Paused
+	DiskStalled
+	Partitioned
+	OneWayCut
+	MessageCut
+	MembersChanged
+	Transferred
+	MinorityLeftOut
+	numSituations
+)
+
+var situationNames = [...]string{
+	"leader elected", "write answered", "read answered", "read on a follower",
+	"outcome unknown", "entry rolled back and client told", "client gave up", "log cut", "configuration rolled back",
+	"snapshot taken", "snapshot installed", "read from disk for a follower",
+	"crash", "crash amid disk work", "majority crashed", "process paused", "disk stalled",
+	"partition", "one-way cut", "message cut", "membership changed", "leadership transferred",
+	"progress without a minority",
+}
+
+// String names the situation in reports.
+func (s Situation) String() string { return situationNames[s] }
+
+// Situations counts what runs met.
+type Situations [numSituations]int
+
+// Add adds the counts of another run.
+func (s *Situations) Add(o Situations) {
+	for i, n := range o {
+		s[i] += n
+	}
+}
+
+// Missing lists what was never met.
+func (s *Situations) Missing() (names []string) {
+	for i, n := range s {
+		if n == 0 {
+			names = append(names, Situation(i).String())
+		}
+	}
+	return names
+}
