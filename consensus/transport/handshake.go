@@ -40,7 +40,6 @@ var errCut = errors.New("peer is not allowed")
 var refusals = []error{ErrWrongProtocol, ErrWrongCluster, ErrWrongServer, ErrWrongRole, ErrWrongLane, ErrDuplicateID}
 
 type wireHello struct {
-	_struct  bool `codec:",toarray"` //nolint:unused // read by codec
 	Protocol uint64
 	Cluster  string
 	From     string
@@ -50,7 +49,6 @@ type wireHello struct {
 }
 
 type wireReply struct {
-	_struct  bool `codec:",toarray"` //nolint:unused // read by codec
 	Protocol uint64
 	Cluster  string
 	ID       string

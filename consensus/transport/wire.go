@@ -12,7 +12,6 @@ import (
 // format: append, never insert.
 
 type wireMessage struct {
-	_struct   bool `codec:",toarray"` //nolint:unused // read by codec
 	Kind      uint8
 	Term      uint64
 	PrevTerm  uint64
@@ -34,15 +33,13 @@ type wireMessage struct {
 }
 
 type wireEntry struct {
-	_struct bool `codec:",toarray"` //nolint:unused // read by codec
-	Index   uint64
-	Term    uint64
-	Kind    uint8
-	Data    []byte
+	Index uint64
+	Term  uint64
+	Kind  uint8
+	Data  []byte
 }
 
 type wireSnapshot struct {
-	_struct     bool `codec:",toarray"` //nolint:unused // read by codec
 	Index       uint64
 	Term        uint64
 	ConfigIndex uint64
@@ -53,16 +50,17 @@ type wireSnapshot struct {
 }
 
 type wireServer struct {
-	_struct  bool `codec:",toarray"` //nolint:unused // read by codec
 	ID       string
 	Addr     string
 	Suffrage uint8
 }
 
-// newHandle returns the msgpack dialect of the format: bin and str apart, and
-// slices made in one go, since checkBounds has seen their counts.
+// newHandle returns the msgpack dialect of the format: structs as arrays of
+// their fields in order, bin and str apart, and slices made in one go, since
+// checkBounds has seen their counts.
 func newHandle(maxFrame int) *codec.MsgpackHandle {
 	h := &codec.MsgpackHandle{WriteExt: true}
+	h.StructToArray = true
 	h.MaxInitLen = maxFrame
 	h.MaxDepth = maxDepth + 1
 	return h
