@@ -74,18 +74,22 @@ func New(cfg Config, r Restored, now Instant) (*Core, error) {
 		return nil, fmt.Errorf("restore raft state: %w", err)
 	}
 	hard := r.HardState
+	if hard.Term < r.Snapshot.Term {
+		// A snapshot from the leader was installed before the leader's term was
+		// written. No vote of that term can have left this server.
+		hard = HardState{Term: r.Snapshot.Term, Commit: hard.Commit}
+	}
 	if last := log.lastID(); last.Term > hard.Term {
 		return nil, fmt.Errorf("restore raft state: the log ends in term %d but the hard state knows only term %d", last.Term, hard.Term)
 	}
 	c := &Core{
 		cfg: cfg, now: now,
-		hard: hard, durable: hard, emitted: hard,
+		hard: hard, durable: r.HardState, emitted: r.HardState,
 		log: log, snapshot: r.Snapshot, configs: configs,
 		commit:    max(min(hard.Commit, log.last), r.Snapshot.Index),
 		voteless:  votelessState{on: r.Voteless},
 		readToken: cfg.Rand(1 << 62),
 	}
-	c.emitted.Commit = c.commit
 	c.loyalUntil = now
 	if !c.blank() {
 		// It may have heard a leader, who counts on its loyalty, the moment
@@ -278,6 +282,7 @@ func (c *Core) commitTo(index uint64) {
 
 // Compacted tells the Core that the driver took a snapshot of the applied state
 // and that the log on disk now begins at first, which is at most meta.Index+1.
+// The writes of everything before first must have been reported as Written.
 func (c *Core) Compacted(meta SnapshotMeta, first uint64) {
 	if meta.Index > c.commit || first > meta.Index+1 {
 		panic(fmt.Sprintf("core: snapshot at index %d with a log from %d, while commit is %d", meta.Index, first, c.commit))

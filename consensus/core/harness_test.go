@@ -391,7 +391,7 @@ func hashEntry(sum uint64, e core.Entry) uint64 {
 func (s *server) takeSnapshot(first uint64) {
 	config, at, ok := s.core.ConfigAt(s.applied)
 	term, known := s.memory.term(s.applied)
-	if !ok || !known || s.applied == 0 || s.applied > s.disk.log.last() {
+	if !ok || !known || s.applied == 0 || s.applied > s.core.Status().Durable {
 		return
 	}
 	data := binary.BigEndian.AppendUint64(nil, s.hash)

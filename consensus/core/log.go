@@ -185,8 +185,8 @@ func (l *raftLog) compact(first uint64) {
 	}
 	base := first - 1
 	term, ok := l.term(base)
-	if !ok || base > l.taken {
-		panic(fmt.Sprintf("core: compact up to index %d a log that ends at %d, of which the disk was given %d", base, l.last, l.taken))
+	if !ok || base > l.durable {
+		panic(fmt.Sprintf("core: compact up to index %d a log that ends at %d, durable to %d", base, l.last, l.durable))
 	}
 	run := l.runOf(base)
 	l.runs = slices.Delete(l.runs, 0, run)
@@ -199,7 +199,6 @@ func (l *raftLog) compact(first uint64) {
 		l.runs = nil
 	}
 	l.base = EntryID{Term: term, Index: base}
-	l.durable = max(l.durable, base) // in the snapshot, if nowhere else
 	if cached := l.cacheFirst(); first > cached {
 		l.dropCached(int(first - cached))
 	}
