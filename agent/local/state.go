@@ -50,8 +50,8 @@ type service struct {
 	// ownTags is the version in which this agent last set the tags. The catalog
 	// must have had it before others' tags are taken over.
 	ownTags uint64
-	source              Source
-	token               string
+	source  Source
+	token   string
 }
 
 // check is a registered check.
@@ -84,7 +84,7 @@ func New(cfg Config) (*State, error) {
 	}
 	s := &State{
 		cfg:      cfg,
-		log:      cfg.Logger.With("component", "local"),
+		log:      cfg.Logger,
 		node:     cfg.Node,
 		services: map[string]*service{},
 		checks:   map[string]*check{},

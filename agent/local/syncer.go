@@ -92,7 +92,7 @@ func NewSyncer(cfg SyncerConfig, s *State, c Catalog) (*Syncer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Syncer{cfg: cfg, log: cfg.Logger.With("component", "sync"), state: s, catalog: c, trigger: make(chan struct{}, 1), unsure: true}, nil
+	return &Syncer{cfg: cfg, log: cfg.Logger, state: s, catalog: c, trigger: make(chan struct{}, 1), unsure: true}, nil
 }
 
 // Trigger asks for a full sync soon, as when a server has come (back). Any
