@@ -249,6 +249,12 @@ func (f *fakeCatalog) take() []string {
 	return w
 }
 
+func (f *fakeCatalog) readCount() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads
+}
+
 func (f *fakeCatalog) show() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -121,7 +121,7 @@ func (s *State) loadServices() error {
 		if err != nil {
 			return err
 		}
-		s.putService(reg.service, o)
+		s.put(reg.service, nil, o)
 		return nil
 	}, s.unreadable)
 }
@@ -146,7 +146,7 @@ func (s *State) loadChecks() error {
 				s.putBroken(d, o, err)
 				return err
 			}
-			s.putCheck(d, o)
+			s.put(nil, []checks.Definition{d}, o)
 		}
 		return nil
 	}, s.unreadable)

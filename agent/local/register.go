@@ -77,13 +77,29 @@ func (s *State) register(r *registration) error {
 			})
 		})
 	}
-	if r.service != nil {
-		s.putService(r.service, r.options)
-	}
-	for _, d := range fresh {
-		s.putCheck(d, r.options)
-	}
+	s.put(r.service, fresh, r.options)
 	return s.removeChecks(dropped)
+}
+
+// put puts a service and checks into memory, all in one step so that the Syncer
+// can't see the one without the others, and runs the checks. Either may be
+// absent. The caller holds changes.
+func (s *State) put(own *catalog.Service, defs []checks.Definition, o Options) {
+	for _, d := range defs {
+		s.runner.Remove(s.runnerID(d.CheckID)) // no report of a predecessor follows
+	}
+	added := make([]*check, len(defs))
+	s.mu.Lock()
+	if own != nil {
+		s.putService(own, o)
+	}
+	for i, d := range defs {
+		added[i] = s.putCheck(d, o)
+	}
+	s.mu.Unlock()
+	for _, c := range added {
+		s.start(c)
+	}
 }
 
 // spellServices gives checks the ID of their service as the service spells it.
@@ -104,10 +120,8 @@ func (s *State) hasCheck(d checks.Definition, o Options) bool {
 }
 
 // putService puts a service into memory. One that says nothing new leaves all as
-// it is, with the tags that others may have set.
+// it is, with the tags that others may have set. The caller holds mu.
 func (s *State) putService(own *catalog.Service, o Options) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	key := catalog.Fold(own.ID)
 	svc := s.services[key]
 	if svc == nil {
@@ -128,12 +142,10 @@ func (s *State) putService(own *catalog.Service, o Options) {
 }
 
 // putCheck puts a check into memory, in the place of its predecessor, whose
-// status it keeps, and runs it.
-func (s *State) putCheck(d checks.Definition, o Options) {
-	s.runner.Remove(s.runnerID(d.CheckID))
+// status it keeps. The caller holds changes and mu.
+func (s *State) putCheck(d checks.Definition, o Options) *check {
 	c := s.newCheck(d, d.Type())
 	c.source, c.token, c.runs = o.Source, o.Token, true
-	s.mu.Lock()
 	if old := s.checks[catalog.Fold(d.CheckID)]; old != nil {
 		c.current.Status, c.current.Output = old.current.Status, old.current.Output
 		c.criticalSince, c.kept = old.criticalSince, old.kept
@@ -141,8 +153,7 @@ func (s *State) putCheck(d checks.Definition, o Options) {
 		s.recall(c)
 	}
 	s.insert(c)
-	s.mu.Unlock()
-	s.start(c)
+	return c
 }
 
 // insert puts the entry of a check into memory. The caller holds mu.
@@ -186,31 +197,48 @@ func (s *State) removeService(id string) error {
 	if err := s.disk.remove(servicesDir, key); err != nil {
 		return err
 	}
-	// The service goes first, in memory as on disk: in the catalog it takes its
-	// checks with it, so none has to be removed by itself.
+	keys := s.checksOf(id, func(*check) bool { return true })
 	s.mu.Lock()
 	own := s.services[key].current.ID
 	delete(s.services, key)
 	s.bury(item{goneService, key}, own, "")
+	ids := s.forget(keys)
 	s.announce()
 	s.mu.Unlock()
-	return s.removeChecks(s.checksOf(id, func(*check) bool { return true }))
+	return s.retire(keys, ids)
 }
 
-// removeChecks removes checks by their folded IDs. What can't be removed from
-// disk is removed all the same, and comes back at the next start unless its
-// service is gone. The caller holds changes.
+// removeChecks removes checks by their folded IDs. The caller holds changes.
 func (s *State) removeChecks(keys []string) error {
-	var faults []error
+	if len(keys) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	ids := s.forget(keys)
+	s.announce()
+	s.mu.Unlock()
+	return s.retire(keys, ids)
+}
+
+// forget removes checks from memory and gives their IDs. The caller holds mu.
+func (s *State) forget(keys []string) (ids []string) {
 	for _, key := range keys {
-		s.runner.Remove(s.runnerID(key))
-		faults = append(faults, s.disk.remove(checksDir, key), s.disk.remove(stateDir, key))
-		s.mu.Lock()
 		c := s.checks[key]
 		delete(s.checks, key)
 		s.bury(item{goneCheck, key}, c.def.CheckID, catalog.Fold(c.def.ServiceID))
-		s.announce()
-		s.mu.Unlock()
+		ids = append(ids, c.def.CheckID)
+	}
+	return ids
+}
+
+// retire stops checks that memory has forgotten, and removes their files. A file
+// that can't be removed brings its check back at the next start, unless its
+// service is gone.
+func (s *State) retire(keys, ids []string) error {
+	var faults []error
+	for i, key := range keys {
+		s.runner.Remove(ids[i])
+		faults = append(faults, s.disk.remove(checksDir, key), s.disk.remove(stateDir, key))
 	}
 	return errors.Join(faults...)
 }

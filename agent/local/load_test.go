@@ -1,0 +1,252 @@
+package local_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"muster/agent/checks"
+	"muster/agent/local"
+	"muster/catalog"
+)
+
+// files lists the plain files below a directory.
+func files(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	ok(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && e.Name() != "sync-sequence" {
+			paths = append(paths, path)
+		}
+		return err
+	}))
+	return paths
+}
+
+func TestRestart_BringsBackWhatWasRegistered(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, local.Definitions{})
+	svc := catalog.Service{Service: "web", ID: "w", Port: 80, Tags: []string{"a"}, Proxy: catalog.Proxy{Config: map[string]any{"n": 7, "f": 1.5}}}
+	ok(t, s.AddService(svc, []checks.Definition{ttl("c")}, local.Options{Token: "secret"}))
+	ok(t, s.AddCheck(checks.Definition{Name: "node", TTL: time.Hour, Header: map[string][]string{"a": {"b"}}}, local.Options{}))
+	ok(t, s.AddService(catalog.Service{Service: "gone"}, []checks.Definition{ttl("gone")}, local.Options{}))
+	ok(t, s.MaintainService("w", true, "why"))
+	ok(t, s.MaintainNode(true, "because"))
+	ok(t, s.UpdateTTL("c", "passing", "fine"))
+	ok(t, s.RemoveService("gone"))
+
+	again := open(t, dir, local.Definitions{})
+	if got, want := show(again), show(s); got != want || got == "" {
+		t.Errorf("after the restart\n%s\nwant\n%s", got, want)
+	}
+	old, _ := s.Service("w")
+	if back, _ := again.Service("w"); back == nil || !back.Same(old) {
+		t.Errorf("service came back as %+v, was %+v", back, old)
+	}
+	if again.Token("w") != "secret" {
+		t.Error("the token is lost")
+	}
+	d, _ := s.Definition("node")
+	if back, _ := again.Definition("node"); back.TTL != d.TTL || back.Header["a"][0] != "b" {
+		t.Errorf("definition came back as %+v", back)
+	}
+	if c, _ := again.Check("_node_maintenance"); c == nil || c.Type != "maintenance" || c.Notes != "because" {
+		t.Errorf("node maintenance came back as %+v", c)
+	}
+	if h := again.ServiceHealth("w"); h.Status != "maintenance" {
+		t.Errorf("health is %s", h.Status)
+	}
+}
+
+func TestFiles_AreForTheOwnerOnly(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, local.Definitions{})
+	ok(t, s.AddService(web(), []checks.Definition{ttl("c")}, local.Options{Token: "secret"}))
+	ok(t, s.UpdateTTL("c", "passing", ""))
+	paths := files(t, dir)
+	if len(paths) != 3 {
+		t.Errorf("files are %v, want one service, one check, one state", paths)
+	}
+	for _, p := range paths {
+		if info, err := os.Stat(p); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v, %v", p, info.Mode(), err)
+		}
+	}
+	ok(t, s.RemoveService("web"))
+	if paths := files(t, dir); len(paths) != 0 {
+		t.Errorf("left behind: %v", paths)
+	}
+}
+
+func TestRestart_TTLStatusCountsWithinItsTTL(t *testing.T) {
+	for name, tc := range map[string]struct {
+		after time.Duration
+		want  string
+	}{
+		"soon": {59 * time.Second, `check c of "" passing "fine"`},
+		"late": {61 * time.Second, `check c of "" critical ""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				s := open(t, dir, local.Definitions{})
+				ok(t, s.AddCheck(checks.Definition{CheckID: "c", Name: "c", TTL: time.Minute}, local.Options{}))
+				ok(t, s.UpdateTTL("c", "passing", "fine"))
+				time.Sleep(tc.after)
+				if got := show(open(t, dir, local.Definitions{})); got != tc.want {
+					t.Errorf("after %s: %s, want %s", tc.after, got, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// The same report over and over is written to disk only so often, and still
+// holds most of the TTL after a restart.
+func TestRestart_TTLStatusAfterManyReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := open(t, dir, local.Definitions{})
+		ok(t, s.AddCheck(checks.Definition{CheckID: "c", Name: "c", TTL: time.Minute}, local.Options{}))
+		for range 100 {
+			ok(t, s.UpdateTTL("c", "passing", "fine"))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(43 * time.Second)
+		if got, want := show(open(t, dir, local.Definitions{})), `check c of "" passing "fine"`; got != want {
+			t.Errorf("44 s after the last report: %s, want %s", got, want)
+		}
+	})
+}
+
+func TestRestart_DropsChecksWithoutTheirService(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, local.Definitions{})
+	ok(t, s.AddService(web(), []checks.Definition{ttl("c")}, local.Options{}))
+	for _, p := range files(t, filepath.Join(dir, "services")) { // as a crash between the two would
+		ok(t, os.Remove(p))
+	}
+	if got := show(open(t, dir, local.Definitions{})); got != "" {
+		t.Errorf("came back: %s", got)
+	}
+	if left := files(t, dir); len(left) != 0 {
+		t.Errorf("left on disk: %v", left)
+	}
+}
+
+func TestRestart_SurvivesDamagedAndUnfinishedFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, local.Definitions{})
+	ok(t, s.AddService(web(), nil, local.Options{}))
+	for _, f := range []string{"services/bad", "services/empty", "checks/bad", "checks/state/bad", "services/x.tmp"} {
+		ok(t, os.WriteFile(filepath.Join(dir, f), []byte("{"), 0o600))
+	}
+	ok(t, os.WriteFile(filepath.Join(dir, "services/empty"), []byte("{}"), 0o600))
+	if got, want := show(open(t, dir, local.Definitions{})), "service web web [a] 80"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if left := files(t, dir); len(left) != 5 { // the damaged ones stay for the operator
+		t.Errorf("files are %v", left)
+	}
+}
+
+func TestRestart_DisabledScriptMakesItsServiceCritical(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, local.Definitions{}, func(c *local.Config) { c.EnableRemoteScriptChecks = true })
+	ok(t, s.AddService(web(), []checks.Definition{{CheckID: "c", ScriptArgs: []string{"/bin/true"}, Interval: time.Hour, Status: "passing"}}, local.Options{}))
+	s = open(t, dir, local.Definitions{})
+	c, _ := s.Check("c")
+	if c == nil || c.Status != "critical" || !strings.HasPrefix(c.Output, "This check can't be run: Scripts are disabled") {
+		t.Errorf("check is %+v", c)
+	}
+	ok(t, s.RemoveService("web"))
+}
+
+func fileDefs(services ...catalog.Service) (defs local.Definitions) {
+	for _, svc := range services {
+		defs.Services = append(defs.Services, local.ServiceDefinition{Service: svc, Checks: []checks.Definition{ttl("file-" + svc.Service)}})
+	}
+	return defs
+}
+
+func TestConfigFiles_OwnWhatTheyDefine(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, local.Definitions{})
+	ok(t, s.AddService(web(), []checks.Definition{ttl("api")}, local.Options{}))
+	ok(t, s.AddService(catalog.Service{Service: "db"}, nil, local.Options{}))
+
+	fromFile := catalog.Service{Service: "web", Port: 81}
+	s = open(t, dir, fileDefs(fromFile))
+	want := "check file-web of \"web\" critical \"\"\nservice db db [] 0\nservice web web [] 81"
+	if got := show(s); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got, want := show(open(t, dir, local.Definitions{})), "service db db [] 0"; got != want {
+		t.Errorf("without the file, got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestReload_FollowsTheFiles(t *testing.T) {
+	s := newState(t)
+	ok(t, s.Load(fileDefs(catalog.Service{Service: "a"}, catalog.Service{Service: "b"}, catalog.Service{Service: "c"})))
+	ok(t, s.AddService(web(), nil, local.Options{}))
+	ok(t, s.AddCheck(checks.Definition{Name: "api-a", TTL: time.Hour, ServiceID: "a"}, local.Options{}))
+	ok(t, s.UpdateTTL("file-a", "passing", ""))
+	ok(t, s.UpdateTTL("file-b", "passing", ""))
+
+	defs := fileDefs(catalog.Service{Service: "a"}, catalog.Service{Service: "b", Port: 9})
+	defs.Checks = []local.CheckDefinition{{Check: checks.Definition{Name: "own", TTL: time.Hour, ServiceID: "A"}}}
+	ok(t, s.Reload(defs))
+	want := strings.Join([]string{
+		`check api-a of "a" critical ""`,
+		`check file-a of "a" passing ""`,
+		`check file-b of "b" passing ""`,
+		`check own of "a" critical ""`,
+		"service a a [] 0",
+		"service b b [] 9",
+		"service web web [a] 80",
+	}, "\n")
+	if got := show(s); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	defs.Checks = nil
+	ok(t, s.Reload(defs))
+	if _, found := s.Check("own"); found {
+		t.Error("a check that left the files is still there")
+	}
+}
+
+func TestReload_SaysAllFaultsAndChangesNothing(t *testing.T) {
+	s := newState(t)
+	ok(t, s.Load(fileDefs(catalog.Service{Service: "a"})))
+	before := show(s)
+	defs := fileDefs(catalog.Service{Service: "b"}, catalog.Service{Service: "b"}, catalog.Service{})
+	defs.Checks = []local.CheckDefinition{{Check: checks.Definition{Name: "x"}}, {Check: checks.Definition{Name: "y", TTL: time.Hour, ServiceID: "nope"}}}
+	err := s.Reload(defs)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, fault := range []string{`service "b" is defined twice`, "Missing service name", `Failed to register check "x": Invalid check: TTL`, `Failed to register check "y": ServiceID "nope" does not exist`} {
+		if !strings.Contains(err.Error(), fault) {
+			t.Errorf("error lacks %q:\n%v", fault, err)
+		}
+	}
+	if got := show(s); got != before {
+		t.Errorf("changed to\n%s", got)
+	}
+}
+
+func TestAddService_ThatCantBeKeptIsNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, local.Definitions{})
+	ok(t, os.RemoveAll(filepath.Join(dir, "checks")))
+	if err := s.AddService(web(), []checks.Definition{ttl("c")}, local.Options{}); err == nil {
+		t.Fatal("no error though the disk takes nothing")
+	}
+	if got := show(s); got != "" {
+		t.Errorf("taken all the same:\n%s", got)
+	}
+}
