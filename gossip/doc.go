@@ -22,6 +22,13 @@
 // our datacenter (LAN) or be a server (WAN), and have a node name and a node ID
 // that no other living member has. Otherwise it is refused with a sentence that
 // names it and the reason; an agent that tries to join gets that sentence from
-// Join. A name moves to another ID when its holder has failed or left, and to
-// another address at any time as long as the ID is the same.
+// Join, and those that are there notice nothing but a line in their log. A name
+// moves to another ID when its holder has failed or left. To another address it
+// moves with its ID, once the others have seen the old one fail; until then the
+// agent that came back keeps announcing itself.
+//
+// Serf's own resolution of name conflicts is off: it is a vote, and can stop the
+// one that was there first. Two doubles that join two far members in the same
+// moment may both be let in, each by one half; who writes the catalog decides
+// then.
 package gossip

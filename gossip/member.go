@@ -118,10 +118,18 @@ func (c Config) tags() map[string]string {
 // tagsMagic begins serf's encoding of tags: this byte, then a msgpack map.
 const tagsMagic = 255
 
+// tagsHandle is serf's msgpack dialect; a map's claimed size is not believed
+// beyond what tags can have.
+var tagsHandle = func() *codec.MsgpackHandle {
+	h := &codec.MsgpackHandle{}
+	h.MaxInitLen = 64
+	return h
+}()
+
 // encodeTags encodes as serf does, to know the size beforehand.
 func encodeTags(tags map[string]string) []byte {
 	buf := bytes.NewBuffer([]byte{tagsMagic})
-	if err := codec.NewEncoder(buf, &codec.MsgpackHandle{}).Encode(tags); err != nil {
+	if err := codec.NewEncoder(buf, tagsHandle).Encode(tags); err != nil {
 		panic(fmt.Sprintf("gossip: a map of strings does not encode: %v", err)) // no input can cause it
 	}
 	return buf.Bytes()
@@ -133,7 +141,7 @@ func decodeTags(meta []byte) (map[string]string, error) {
 		return nil, nil // a role of serf's first protocol, and so no tags
 	}
 	var tags map[string]string
-	if err := codec.NewDecoderBytes(meta[1:], &codec.MsgpackHandle{}).Decode(&tags); err != nil {
+	if err := codec.NewDecoderBytes(meta[1:], tagsHandle).Decode(&tags); err != nil {
 		return nil, fmt.Errorf("its tags can't be decoded: %w", err)
 	}
 	return tags, nil
