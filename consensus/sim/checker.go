@@ -13,8 +13,9 @@ type checker struct {
 	err error // the first violation
 
 	leaders map[uint64]core.ServerID // by term
-	// terms[i] is the term of the committed entry i+1.
-	terms []uint64
+	// terms[i] is the term of the committed entry i+1, seen[i] the term in which
+	// it was first seen to be committed.
+	terms, seen []uint64
 	// states holds the machine's state after each committed command, by index.
 	states map[uint64]state
 	// at is where each operation was applied, by its number.
@@ -78,13 +79,16 @@ func (c *checker) turned(s *server) {
 	}
 }
 
-// elected checks leader completeness: a new leader's log ends at or beyond all
-// that was ever committed, and agrees with it (by log matching its last entry
-// tells for all).
+// elected checks leader completeness: a new leader holds all that was committed
+// in earlier terms (by log matching the last of it tells for all). It may come to
+// know of its election when a later leader has already committed more.
 func (c *checker) elected(s *server, term uint64) {
 	c.sim.met(LeaderElected)
 	c.sim.trace("leader %s term=%d", s.id, term)
 	last := uint64(len(c.terms))
+	for last > 0 && c.seen[last-1] >= term {
+		last--
+	}
 	if last == 0 {
 		return
 	}
@@ -110,7 +114,8 @@ func (c *checker) committed(s *server) {
 		case known && term != c.terms[i-1]:
 			c.fail("%s: committed entry %d of term %d where term %d was committed before", s.id, i, term, c.terms[i-1])
 		case !known:
-			c.terms = append(c.terms, term)
+			_, now := s.engine.Leads()
+			c.terms, c.seen = append(c.terms, term), append(c.seen, now)
 		}
 	}
 	s.commit = commit
