@@ -265,6 +265,7 @@ func TestGuard_RefusesStrangers(t *testing.T) {
 	conf.NodeName = "consul"
 	conf.Tags = map[string]string{"role": "consul", "dc": "dc1", "id": "id-consul", "port": "8300"}
 	conf.MemberlistConfig = memberlist.DefaultLocalConfig()
+	conf.MemberlistConfig.TCPTimeout = patience // its second is short on a busy machine
 	conf.MemberlistConfig.BindAddr, conf.MemberlistConfig.BindPort = "127.0.0.1", 0
 	conf.Logger = log.New(io.Discard, "", 0)
 	conf.MemberlistConfig.Logger, conf.MemberlistConfig.LogOutput = conf.Logger, nil
