@@ -49,8 +49,8 @@ type Config struct {
 	Build string
 	// ClusterPort is a server's port for Raft and forwarded requests (tag port).
 	ClusterPort int
-	// Expect is a server's bootstrap-expect, 0 where it has none; Bootstrap says
-	// that it forms a cluster alone.
+	// Expect is a server's bootstrap-expect, 0 where it has none; Bootstrap, as
+	// Expect 1, says that it forms a cluster alone.
 	Expect    int
 	Bootstrap bool
 	// ACLs says that a server enforces access control (tag acls).

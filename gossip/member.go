@@ -45,8 +45,8 @@ type Member struct {
 	Server     bool
 	// ClusterAddr is host:port of a server's cluster port, "" for clients.
 	ClusterAddr string
-	Expect      int
-	Bootstrap   bool
+	Expect      int  // servers it waits for to form a cluster, 0 for none
+	Bootstrap   bool // it forms one alone; Expect is 1
 	Build       string
 
 	ProtocolMin, ProtocolMax, ProtocolCur uint8
@@ -103,10 +103,10 @@ func (c Config) tags() map[string]string {
 	if c.ACLs {
 		t["acls"] = "1"
 	}
-	if c.Bootstrap {
+	if c.Bootstrap || c.Expect == 1 {
 		t[tagBootstrap] = "1"
 	}
-	if c.Expect > 0 {
+	if c.Expect > 1 {
 		t[tagExpect] = strconv.Itoa(c.Expect)
 	}
 	if c.WANJoinPort > 0 && !c.WAN {
@@ -159,6 +159,9 @@ func newMember(s serf.Member) Member {
 		DelegateMin: s.DelegateMin, DelegateMax: s.DelegateMax, DelegateCur: s.DelegateCur,
 	}
 	m.Expect, _ = strconv.Atoi(s.Tags[tagExpect]) // 0 where it has none
+	if m.Bootstrap {
+		m.Expect = 1
+	}
 	if m.Server {
 		m.ClusterAddr = net.JoinHostPort(m.Addr, s.Tags[tagPort])
 	}

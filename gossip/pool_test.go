@@ -149,6 +149,15 @@ func TestJoin_ServerTagsAreRead(t *testing.T) {
 	}
 }
 
+func TestTags_AServerAloneIsBootstrap(t *testing.T) {
+	c := testConfig("s1", "id-s1")
+	c.Role, c.ClusterPort, c.Expect = Server, 8300, 1
+	got := startNode(t, c).Local()
+	if _, expect := got.Tags["expect"]; expect || got.Tags["bootstrap"] != "1" || !got.Bootstrap || got.Expect != 1 {
+		t.Errorf("read as %+v", got)
+	}
+}
+
 func TestLeave_IsSeenAsLeftWhenItReturns(t *testing.T) {
 	nodes := startCluster(t, "a", "b")
 	if err := nodes[1].Leave(t.Context()); err != nil {
