@@ -250,3 +250,18 @@ func TestAddService_ThatCantBeKeptIsNotTaken(t *testing.T) {
 		t.Errorf("taken all the same:\n%s", got)
 	}
 }
+
+func TestNew_SaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	ok(t, os.WriteFile(filepath.Join(dir, "sync-sequence"), []byte("?"), 0o600))
+	cfg := local.DefaultConfig()
+	cfg.Node = catalog.Node{Node: "n1"}
+	cfg.DataDir = dir
+	if _, err := local.New(cfg); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "sync-sequence")) {
+		t.Errorf("damaged sequence: %v", err)
+	}
+	cfg.Node.Node, cfg.CheckUpdateInterval = "", -1
+	if _, err := local.New(cfg); err == nil || !strings.Contains(err.Error(), "needs a name") || !strings.Contains(err.Error(), "check_update_interval") {
+		t.Errorf("bad configuration: %v", err)
+	}
+}

@@ -39,7 +39,7 @@ func drawScript(t *rapid.T) []step {
 	acts := rapid.SampledFrom([]string{
 		"add", "add", "remove", "flip", "flip", "flip", "output", "add check", "remove check", "maintain",
 		"lose service", "lose check", "lose node", "change service", "change check", "stranger",
-		"fail", "unknown", "heal", "late", "wait", "wait", "restart",
+		"fail", "unknown", "meanwhile", "heal", "late", "wait", "wait", "restart",
 	})
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		return step{acts.Draw(t, "act"), rapid.IntRange(0, 3).Draw(t, "id"), rapid.IntRange(0, 2).Draw(t, "choice")}
@@ -133,6 +133,13 @@ func (g *game) do(s step) {
 		g.f.setFail(nil)
 	case "fail":
 		g.f.setFail(func(catalog.Command) error { return catalog.Errorf(catalog.Unavailable, "No cluster leader") })
+	case "meanwhile":
+		agent := g.agent
+		g.f.setFail(func(catalog.Command) error {
+			g.f.fail = nil
+			_ = agent.UpdateTTL(check, statuses[s.Choice], "meanwhile")
+			return nil
+		})
 	case "unknown":
 		g.f.setFail(g.unknown(s.Choice))
 	default:

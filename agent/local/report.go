@@ -60,7 +60,7 @@ func (s *State) keepReport(id string) error {
 }
 
 // observe takes what a check found. A new status is for the catalog at once; a
-// new output alone waits, unless the check is to be written anyhow.
+// new output alone waits for its time, or for the next write of the check.
 func (s *State) observe(checkID, status, output string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *State) observe(checkID, status, output string) {
 			s.log.Warn("check is now critical", "check", next.CheckID)
 		}
 		fallthrough
-	case s.cfg.CheckUpdateInterval == 0 || !c.inSync():
+	case s.cfg.CheckUpdateInterval == 0:
 		c.outputDue = time.Time{}
 		s.touch(&c.mark)
 	case c.outputDue.IsZero():

@@ -66,8 +66,8 @@ type check struct {
 	runs bool
 	// criticalSince is when the check became critical, zero while it isn't.
 	criticalSince time.Time
-	// outputDue is when an output that the catalog lacks shall be sent; zero if
-	// there is none. While it is set, the mark is in sync.
+	// outputDue is when an output that the catalog lacks shall be sent, if
+	// nothing else sends the check before; zero if there is none.
 	outputDue time.Time
 	// kept is the last TTL report on disk.
 	kept ttlRecord

@@ -217,12 +217,16 @@ func TestSync_EnableTagOverride(t *testing.T) {
 func TestSync_OutageLosesNothing(t *testing.T) {
 	inSync(t, withWeb(t), func(t *testing.T, s *local.State, f *fakeCatalog, y *local.Syncer) {
 		f.setFail(func(catalog.Command) error { return catalog.Errorf(catalog.Unavailable, "No cluster leader") })
-		ok(t, s.UpdateTTL("c1", "passing", ""))
 		ok(t, s.AddService(catalog.Service{Service: "db"}, []checks.Definition{{CheckID: "d", TTL: 24 * time.Hour}}, local.Options{}))
 		ok(t, s.RemoveCheck("c2"))
 		before := f.readCount()
-		time.Sleep(time.Hour)
-		if n := f.readCount() - before; n < 200 || n > 260 { // every 15 s after a second of haste
+		for range 1800 {
+			ok(t, s.UpdateTTL("c1", "warning", ""))
+			time.Sleep(time.Second)
+			ok(t, s.UpdateTTL("c1", "passing", ""))
+			time.Sleep(time.Second)
+		}
+		if n := f.readCount() - before + len(f.take()); n < 200 || n > 260 { // every 15 s after a second of haste
 			t.Errorf("tried %d times in an hour", n)
 		}
 		f.setFail(nil)
@@ -267,6 +271,24 @@ func TestSync_OneRefusalStopsNothingElse(t *testing.T) {
 		}
 		f.setFail(nil)
 		time.Sleep(75 * time.Second)
+		wantSame(t, s, f)
+	})
+}
+
+func TestSync_ChangeDuringAWriteIsNotLost(t *testing.T) {
+	inSync(t, withWeb(t), func(t *testing.T, s *local.State, f *fakeCatalog, _ *local.Syncer) {
+		flips := []string{"critical", "warning"}
+		f.setFail(func(catalog.Command) error {
+			if len(flips) > 0 {
+				next := flips[0]
+				flips = flips[1:]
+				return s.UpdateTTL("c1", next, "") // while the catalog takes the former
+			}
+			return nil
+		})
+		ok(t, s.UpdateTTL("c1", "passing", ""))
+		synctest.Wait()
+		wantWrites(t, f, "c1=passing", "c1=critical", "c1=warning")
 		wantSame(t, s, f)
 	})
 }
