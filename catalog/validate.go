@@ -39,7 +39,7 @@ func (r *Register) Validate() error {
 	for i := range r.Checks {
 		c := &r.Checks[i]
 		if Fold(c.Node) != Fold(r.Node.Node) {
-			faults = append(faults, fmt.Errorf("Node '%s' for check '%s' doesn't match register request node '%s'", //nolint:staticcheck // Consul's text
+			faults = append(faults, Errorf(Invalid, "Node '%s' for check '%s' doesn't match register request node '%s'",
 				clip(c.Node), clip(c.CheckID), clip(r.Node.Node)))
 		}
 		faults = append(faults, c.Validate())
@@ -110,7 +110,7 @@ func (s *Service) validateOn(node string) error {
 		faults = append(faults, checkText("tagged address name", k, MaxNameLen), checkText("tagged address", a.Address, MaxAddressLen))
 	}
 	if err := checkServiceMeta(s.Meta); err != nil {
-		faults = append(faults, fmt.Errorf("Invalid Service Meta for node %s and serviceID %s: %w", clip(node), clip(s.ID), err)) //nolint:staticcheck // Consul's text
+		faults = append(faults, Errorf(Invalid, "Invalid Service Meta for node %s and serviceID %s: %v", clip(node), clip(s.ID), err))
 	}
 	faults = append(faults, s.Proxy.validate())
 	if side := s.Connect.SidecarService; side != nil && side.Service != "" {
@@ -200,7 +200,7 @@ func (c *Check) Validate() error {
 	switch c.Status {
 	case StatusPassing, StatusWarning, StatusCritical:
 	default:
-		faults = append(faults, fmt.Errorf("Invalid check status: %q; it must be %s, %s or %s", //nolint:staticcheck // Consul's text
+		faults = append(faults, Errorf(Invalid, "Invalid check status: %q; it must be %s, %s or %s",
 			clip(c.Status), StatusPassing, StatusWarning, StatusCritical))
 	}
 	return invalid(faults)
@@ -209,7 +209,7 @@ func (c *Check) Validate() error {
 // checkServiceMeta applies Consul's rules for the metadata of instances.
 func checkServiceMeta(meta map[string]string) error {
 	if len(meta) > MaxMetaPairs {
-		return fmt.Errorf("Node metadata cannot contain more than %d key/value pairs", MaxMetaPairs) //nolint:staticcheck // Consul's text
+		return Errorf(Invalid, "Node metadata cannot contain more than %d key/value pairs", MaxMetaPairs)
 	}
 	for k, v := range sorted(meta) {
 		fault := ""
@@ -229,7 +229,7 @@ func checkServiceMeta(meta map[string]string) error {
 		default:
 			continue
 		}
-		return fmt.Errorf("Couldn't load metadata pair ('%s', '%s'): %s", clip(k), clip(v), fault) //nolint:staticcheck // Consul's text
+		return Errorf(Invalid, "Couldn't load metadata pair ('%s', '%s'): %s", clip(k), clip(v), fault)
 	}
 	return nil
 }
@@ -263,12 +263,12 @@ func checkText(what, s string, limit int) error {
 // checkUUID checks the ID of a node.
 func checkUUID(id string) error {
 	if len(id) != 36 {
-		return errors.New("Bad node ID: uuid string is wrong length") //nolint:staticcheck // Consul's text
+		return Errorf(Invalid, "Bad node ID: uuid string is wrong length")
 	}
 	for i := range len(id) {
 		dash := i == 8 || i == 13 || i == 18 || i == 23
 		if c := id[i]; dash != (c == '-') || !dash && !hexDigit(c) {
-			return errors.New("Bad node ID: uuid is improperly formatted") //nolint:staticcheck // Consul's text
+			return Errorf(Invalid, "Bad node ID: uuid is improperly formatted")
 		}
 	}
 	return nil

@@ -15,7 +15,9 @@ func (r readers) Allowed(res acl.Resource, name string, a acl.Access) bool {
 	return res == acl.Service && a <= acl.Read && len(name) >= len(r) && name[:len(r)] == string(r)
 }
 
-func (r readers) AllowedAll(res acl.Resource, a acl.Access) bool { return r == "" && r.Allowed(res, "", a) }
+func (r readers) AllowedAll(res acl.Resource, a acl.Access) bool {
+	return r == "" && r.Allowed(res, "", a)
+}
 
 func (r readers) ViewID() string { return "readers:" + string(r) }
 

@@ -108,7 +108,7 @@ func TestSnapshot_SameLogSameBytes(t *testing.T) {
 }
 
 func TestRestore_RefusesAllDamage(t *testing.T) {
-	f := populated(t)
+	f := newFixture(t, register("n1", withService("", "web"), withCheck("c", "web", "passing"), withSource(idA, 7)))
 	good := snapshotBytes(t, f.Snapshot())
 	refuse := func(b []byte, what string, at int) {
 		t.Helper()
