@@ -40,9 +40,9 @@ type Runner struct {
 	changes sync.Mutex
 
 	mu     sync.Mutex
-	ctx    context.Context     // of Run; nil before; guarded by mu
+	ctx    context.Context     // of Run; nil before and after; guarded by mu
 	checks map[string]*running // guarded by mu
-	loops  sync.WaitGroup      // grows under mu, and only while ctx has not ended
+	loops  sync.WaitGroup      // grows under mu, and only while ctx is set
 }
 
 // running is one check of a Runner: an interval check has a probe, a TTL check a ttl.
@@ -75,9 +75,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Unlock()
 
 	<-ctx.Done()
-	// Whoever held mu when ctx ended has counted its loop before Wait begins.
 	r.mu.Lock()
-	r.mu.Unlock() //nolint:staticcheck // the empty section is the point
+	r.ctx = nil // no loop is begun any more
+	r.mu.Unlock()
 	r.loops.Wait()
 	return nil
 }
@@ -142,7 +142,7 @@ func (r *Runner) SetTTL(checkID, status, output string) error {
 
 // start starts a check's loop if the runner runs. The caller holds mu.
 func (r *Runner) start(c *running) {
-	if r.ctx == nil || r.ctx.Err() != nil {
+	if r.ctx == nil {
 		return
 	}
 	var ctx context.Context

@@ -246,7 +246,7 @@ func (s *State) prepareAll(defs Definitions) ([]*registration, error) {
 	for _, def := range defs.Services {
 		r, err := s.prepareService(def.Service, def.Checks, Options{Source: SourceConfig, Token: def.Token})
 		if err != nil {
-			faults = append(faults, fmt.Errorf("Failed to register service %q: %w", def.Service.Service, err)) //nolint:staticcheck // Consul's text
+			faults = append(faults, catalog.Errorf(catalog.KindOf(err), "Failed to register service %q: %v", def.Service.Service, err))
 			continue
 		}
 		unique("service", r.service.ID)
@@ -263,7 +263,7 @@ func (s *State) prepareAll(defs Definitions) ([]*registration, error) {
 			}
 		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("Failed to register check %q: %w", def.Check.Name, err)) //nolint:staticcheck // Consul's text
+			faults = append(faults, catalog.Errorf(catalog.KindOf(err), "Failed to register check %q: %v", def.Check.Name, err))
 			continue
 		}
 		unique("check", r.checks[0].CheckID)
