@@ -65,12 +65,15 @@ func (s *State) Load(defs Definitions) error {
 	defer s.changes.Unlock()
 	s.recalled = map[string]ttlRecord{}
 	defer func() { s.recalled = nil }()
-	for _, load := range []func() error{s.loadReports, s.loadServices, s.loadChecks} {
-		if err := load(); err != nil {
-			return err
-		}
+	if err := errors.Join(s.loadReports(), s.loadServices()); err != nil {
+		return err
 	}
+	kept := s.Services()
 	if err := s.reload(defs); err != nil {
+		return err
+	}
+	// Checks come last: they may belong to services of either sort.
+	if err := s.loadChecks(kept); err != nil {
 		return err
 	}
 	for key := range s.recalled {
@@ -126,7 +129,14 @@ func (s *State) loadServices() error {
 	}, s.unreadable)
 }
 
-func (s *State) loadChecks() error {
+// loadChecks brings back the kept checks, but for those that config files define
+// by now, alone or by taking over the service that they were registered with.
+// kept are the services that came from disk.
+func (s *State) loadChecks(kept map[string]*catalog.Service) error {
+	taken := map[string]bool{}
+	for id := range kept {
+		taken[catalog.Fold(id)] = s.sourceOf(id) == SourceConfig
+	}
 	return s.disk.each(checksDir, func(data []byte) error {
 		var r checkRecord
 		if err := json.Unmarshal(data, &r); err != nil {
@@ -134,10 +144,11 @@ func (s *State) loadChecks() error {
 		}
 		d, o := r.Definition, Options{Source: SourceAPI, Token: r.Token}
 		_, known := s.Service(d.ServiceID)
+		_, defined := s.Check(d.CheckID)
 		switch {
 		case d.CheckID == "":
 			return errors.New("holds no check")
-		case !known && d.ServiceID != "":
+		case defined, !known && d.ServiceID != "", taken[catalog.Fold(d.ServiceID)] && !r.Maintenance:
 			return s.disk.remove(checksDir, catalog.Fold(d.CheckID))
 		case r.Maintenance:
 			s.putMaintenance(d)
@@ -150,6 +161,16 @@ func (s *State) loadChecks() error {
 		}
 		return nil
 	}, s.unreadable)
+}
+
+// sourceOf says where a service came from, "" if there is none.
+func (s *State) sourceOf(id string) Source {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if svc := s.services[catalog.Fold(id)]; svc != nil {
+		return svc.source
+	}
+	return ""
 }
 
 // putBroken puts a check into memory that is not allowed to run any more, as

@@ -184,6 +184,16 @@ func TestConfigFiles_OwnWhatTheyDefine(t *testing.T) {
 	if got := show(s); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+	if left := files(t, dir); len(left) != 1 { // db
+		t.Errorf("left on disk: %v", left)
+	}
+	// What is added to a file's service over HTTP stays with it.
+	ok(t, s.AddCheck(checks.Definition{Name: "more", TTL: time.Hour, ServiceID: "web"}, local.Options{}))
+	ok(t, s.MaintainService("web", true, ""))
+	before := show(s)
+	if got := show(open(t, dir, fileDefs(fromFile))); got != before || !strings.Contains(got, "check more") || !strings.Contains(got, "_service_maintenance:web") {
+		t.Errorf("after a restart, got\n%s\nwant\n%s", got, before)
+	}
 	if got, want := show(open(t, dir, local.Definitions{})), "service db db [] 0"; got != want {
 		t.Errorf("without the file, got\n%s\nwant\n%s", got, want)
 	}

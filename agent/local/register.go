@@ -13,7 +13,7 @@ import (
 // AddService registers or replaces a service and its checks. Checks that it had
 // before and that are not named stay, unless the options say otherwise. A check
 // that is registered again keeps its status; one that is registered again
-// unchanged goes on undisturbed.
+// unchanged goes on undisturbed. The definitions are the State's from then on.
 func (s *State) AddService(svc catalog.Service, defs []checks.Definition, o Options) error {
 	r, err := s.prepareService(svc, defs, o)
 	if err != nil {
