@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"muster/consensus/core"
 	"muster/consensus/wal"
@@ -20,6 +21,7 @@ type machine struct {
 	log *wal.Log
 
 	at          core.EntryID       // last entry applied
+	applied     atomic.Uint64      // its index, for those outside
 	config      core.Configuration // in force at it
 	configIndex uint64
 	commands    []core.Entry // scratch
@@ -93,12 +95,18 @@ func (a *apply) apply(es []core.Entry) error {
 		results = m.fsm.Apply(cmds)
 	}
 	last := es[len(es)-1]
-	m.at = core.EntryID{Term: last.Term, Index: last.Index}
+	m.moved(core.EntryID{Term: last.Term, Index: last.Index})
 	for _, c := range cmds {
 		a.bytes += int64(cost(c))
 	}
 	a.tell(es, cmds, results)
 	return nil
+}
+
+// moved notes how far the state is, before anyone is told of it.
+func (m *machine) moved(to core.EntryID) {
+	m.at = to
+	m.applied.Store(to.Index)
 }
 
 // split separates commands from what is consensus' own.

@@ -110,7 +110,6 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		core:     c,
 		host:     host,
 		disk:     disk{log: l},
-		machine:  machine{fsm: fsm, log: l},
 		ready:    max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
 		durable:  r.LastIndex,
 		snapshot: r.Snapshot,
@@ -120,6 +119,7 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		applied:  r.Snapshot.Index,
 	}
 	e.disk.send = e.route
+	e.machine.fsm, e.machine.log = fsm, l
 	e.appliedTerm = r.Snapshot.Term
 	e.tail.reset(r.LastIndex + 1)
 	if e.promise, err = readPromise(cfg.FS, cfg.Dir); err != nil {

@@ -285,7 +285,7 @@ func (m *machine) restore(meta core.SnapshotMeta) error {
 	if err != nil {
 		return fmt.Errorf("restore snapshot at index %d: %w", meta.Index, err)
 	}
-	m.at = core.EntryID{Term: meta.Term, Index: meta.Index}
+	m.moved(core.EntryID{Term: meta.Term, Index: meta.Index})
 	m.config, m.configIndex = meta.Config, meta.ConfigIndex
 	return nil
 }

@@ -56,8 +56,7 @@ type page struct {
 
 // board shows the loop's latest page and wakes those who wait for a change.
 type board struct {
-	page    atomic.Pointer[page]
-	applied atomic.Uint64
+	page atomic.Pointer[page]
 
 	mu      sync.Mutex
 	changed chan struct{} // guarded by mu; closed at the next change
@@ -78,7 +77,6 @@ func (b *board) init() { b.changed = make(chan struct{}) }
 // else every so often. It is called by the loop.
 func (n *Node) publish(now core.Instant) {
 	e := n.engine
-	n.board.applied.Store(e.applied)
 	old := n.board.page.Load()
 	if old != nil && !e.differs(old) && now < old.at+publishEvery {
 		return
@@ -149,7 +147,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Status:      p.core,
 		LastContact: -1,
-		Applied:     n.board.applied.Load(),
+		Applied:     n.engine.machine.applied.Load(),
 		AppliedTerm: p.appliedTerm,
 		Ready:       p.ready,
 		Snapshot:    p.snapshot,
@@ -157,9 +155,8 @@ func (n *Node) Status() Status {
 		Promise:     p.promise,
 		Dropped:     n.dropped.Load(),
 	}
-	if s.Commit > s.Applied {
-		s.Pending = s.Commit - s.Applied
-	}
+	s.Commit = max(s.Commit, s.Applied) // the page may be older
+	s.Pending = s.Commit - s.Applied
 	if p.core.LastContact > 0 {
 		s.LastContact = time.Duration(max(0, clock()-p.core.LastContact))
 	}
@@ -167,7 +164,7 @@ func (n *Node) Status() Status {
 }
 
 // Applied is the last index that the state machine has taken in.
-func (n *Node) Applied() uint64 { return n.board.applied.Load() }
+func (n *Node) Applied() uint64 { return n.engine.machine.applied.Load() }
 
 // Leader gives the leader's ID, "" where none is known.
 func (n *Node) Leader() core.ServerID { return n.board.page.Load().core.Leader }
