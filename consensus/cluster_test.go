@@ -92,7 +92,8 @@ type peer struct {
 
 type cluster struct {
 	t     testing.TB
-	mu    sync.Mutex // guards peers against transports that look addresses up
+	fsm   func() consensus.FSM // instead of a journal
+	mu    sync.Mutex           // guards peers against transports that look addresses up
 	peers []*peer
 }
 
@@ -148,7 +149,11 @@ func (c *cluster) run(p *peer, l net.Listener) {
 		p.tune(&cfg)
 	}
 	p.fsm = new(journal)
-	node, tr, err := consensus.Connect(cfg, p.fsm, transport.Config{
+	var fsm consensus.FSM = p.fsm
+	if c.fsm != nil {
+		fsm = c.fsm()
+	}
+	node, tr, err := consensus.Connect(cfg, fsm, transport.Config{
 		Resolve: c.resolve,
 		Allow:   func(id core.ServerID) bool { return !p.cut.Load() && !c.peer(id).cut.Load() },
 	})
