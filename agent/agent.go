@@ -1,0 +1,374 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"muster/agent/config"
+	"muster/agent/local"
+	"muster/catalog"
+	"muster/consensus/core"
+	"muster/consensus/wal"
+	"muster/gossip"
+)
+
+// Agent is one running agent: the parts for its role, and their lifetimes.
+type Agent struct {
+	cfg    *config.Config
+	opts   Options
+	nodeID string
+	logger *slog.Logger
+
+	pool      *gossip.Pool
+	state     *local.State
+	syncer    *local.Syncer
+	router    *router
+	uplink    *uplink
+	quorum    *quorum // nil in client mode
+	bootstrap *bootstrapper
+	listeners []listener
+	undo      []func() // takes back what New did, last first
+
+	// leaving is closed when this agent has left the cluster and is to end.
+	leaving   chan struct{}
+	leaveOnce sync.Once
+	leaveErr  error
+}
+
+// Options are what an agent is given besides its configuration.
+type Options struct {
+	Logger *slog.Logger // nil: silent
+	// Registry gathers the metrics that the agent serves; nil makes one.
+	Registry *prometheus.Registry
+	// Load reads the configuration again when a user asks for a reload over
+	// HTTP; nil refuses that.
+	Load func() (*config.Config, error)
+}
+
+// New takes the data directory and binds all ports, so that what can go wrong
+// with them goes wrong before anything has started. Run does the rest; an Agent
+// that is never run is to be closed.
+func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Registry == nil {
+		opts.Registry = prometheus.NewRegistry()
+	}
+	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), leaving: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if cfg.DataDir != "" {
+		release, err := wal.Lock(cfg.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		a.undo = append(a.undo, release)
+	}
+	if err := registerProcessMetrics(opts.Registry); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	if a.nodeID, err = loadNodeID(cfg.DataDir, cfg.NodeID); err != nil {
+		return nil, err
+	}
+	if a.pool, err = gossip.New(a.gossipConfig()); err != nil {
+		return nil, err
+	}
+	a.undo = append(a.undo, func() { _ = a.pool.Close() })
+	a.router = newRouter(a.nodeID, a.pool)
+	a.uplink = &uplink{router: a.router, hold: cfg.RPCHoldTimeout}
+	if cfg.Server {
+		if err := a.becomeServer(); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.openLocal(); err != nil {
+		return nil, err
+	}
+	return a, a.openAPI()
+}
+
+// becomeServer adds what servers have and client agents don't.
+func (a *Agent) becomeServer() error {
+	l, err := net.Listen("tcp", net.JoinHostPort(a.cfg.BindAddr, strconv.Itoa(a.cfg.ServerPort)))
+	if err != nil {
+		return fmt.Errorf("listen on the cluster port: %w", err)
+	}
+	a.undo = append(a.undo, func() { _ = l.Close() })
+	if a.quorum, err = newQuorum(a, l); err != nil {
+		return err
+	}
+	a.undo = append(a.undo, func() { _ = a.quorum.node.Close() })
+	if err := a.opts.Registry.Register(newCatalogMetrics(a.quorum.store)); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	a.router.node = a.quorum.node
+	a.uplink.quorum = a.quorum
+	a.bootstrap = &bootstrapper{
+		self: core.ServerID(a.nodeID), expect: a.cfg.BootstrapExpect,
+		node: a.quorum.node, pool: a.pool, roundTrip: a.router.RoundTrip, logger: a.logger,
+	}
+	return nil
+}
+
+func (a *Agent) openLocal() error {
+	var err error
+	cfg := local.DefaultConfig()
+	cfg.Node = a.node()
+	cfg.DataDir = a.cfg.DataDir
+	cfg.CheckUpdateInterval = a.cfg.CheckUpdateInterval
+	cfg.EnableLocalScriptChecks = a.cfg.EnableLocalScriptChecks
+	cfg.EnableRemoteScriptChecks = a.cfg.EnableRemoteScriptChecks
+	cfg.UserAgent = "Consul Health Check"
+	cfg.Registerer, cfg.Logger = a.opts.Registry, a.opts.Logger.With("component", "local")
+	if a.state, err = local.New(cfg); err != nil {
+		return err
+	}
+	if err := a.state.Load(a.cfg.Definitions); err != nil {
+		return err
+	}
+	sync := local.DefaultSyncerConfig()
+	sync.ClusterSize = func() int { return len(a.pool.Members()) }
+	sync.Logger = cfg.Logger
+	a.syncer, err = local.NewSyncer(sync, a.state, a.uplink)
+	return err
+}
+
+// node is this agent's own node as its catalog entry shall be.
+func (a *Agent) node() catalog.Node {
+	meta := map[string]string{"consul-network-segment": "", "consul-version": config.CompatVersion}
+	for k, v := range a.cfg.NodeMeta {
+		meta[k] = v
+	}
+	return catalog.Node{
+		ID: a.nodeID, Node: a.cfg.NodeName, Address: a.cfg.AdvertiseAddr, Datacenter: a.cfg.Datacenter,
+		TaggedAddresses: taggedAddresses(a.cfg.AdvertiseAddr, a.cfg.AdvertiseAddrWAN),
+		Meta:            meta,
+	}
+}
+
+// taggedAddresses names a node's addresses as Consul does: by network, and by
+// network and family.
+func taggedAddresses(lan, wan string) map[string]string {
+	out := map[string]string{"lan": lan, "wan": wan}
+	for network, addr := range map[string]string{"lan": lan, "wan": wan} {
+		ip := net.ParseIP(addr)
+		switch {
+		case ip == nil:
+		case ip.To4() != nil:
+			out[network+"_ipv4"] = addr
+		default:
+			out[network+"_ipv6"] = addr
+		}
+	}
+	return out
+}
+
+func (a *Agent) gossipConfig() gossip.Config {
+	c := gossip.DefaultConfig()
+	c.NodeName, c.NodeID, c.Datacenter = a.cfg.NodeName, a.nodeID, a.cfg.Datacenter
+	c.BindAddr, c.BindPort = a.cfg.SerfBindAddr, a.cfg.SerfLANPort
+	c.AdvertiseAddr, c.AdvertisePort = a.cfg.AdvertiseAddr, a.cfg.SerfLANPort
+	c.Build = config.CompatVersion + ":"
+	c.EncryptKey, c.VerifyIncoming, c.VerifyOutgoing = string(a.cfg.Encrypt), a.cfg.EncryptVerifyIncoming, a.cfg.EncryptVerifyOutgoing
+	if a.cfg.DataDir != "" {
+		c.SnapshotPath = filepath.Join(a.cfg.DataDir, "serf", "local.snapshot")
+		if !a.cfg.DisableKeyringFile {
+			c.KeyringFile = filepath.Join(a.cfg.DataDir, "serf", "local.keyring")
+		}
+	} else {
+		c.Timing = gossip.DevTiming()
+	}
+	c.RejoinAfterLeave = a.cfg.RejoinAfterLeave
+	c.ReconnectTimeout = a.cfg.ReconnectTimeout
+	if a.cfg.Server {
+		c.Role, c.ClusterPort, c.Expect, c.Bootstrap = gossip.Server, a.cfg.ServerPort, a.cfg.BootstrapExpect, a.cfg.Bootstrap
+	}
+	c.Registerer, c.Logger = a.opts.Registry, a.opts.Logger
+	return c
+}
+
+// Run runs the agent until ctx ends, it has left the cluster, or a part fails
+// beyond repair. It returns when all parts have stopped. With ctx ended it does
+// not leave the cluster: that is Leave, before.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.close()
+	g, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	run := func(part func(context.Context) error) { g.Go(func() error { return part(ctx) }) }
+
+	run(a.pool.Run)
+	run(a.router.run)
+	if a.quorum != nil {
+		run(a.quorum.run)
+		run(a.leadWhileElected)
+		if a.cfg.BootstrapExpect > 0 {
+			run(a.bootstrap.run)
+		}
+	}
+	run(a.state.Run)
+	run(a.syncer.Run)
+	run(a.syncWhenServersCome)
+	if len(a.cfg.RetryJoin) > 0 {
+		run(a.retryJoin)
+	}
+	for _, l := range a.listeners {
+		run(l.run)
+	}
+	g.Go(func() error {
+		select {
+		case <-a.leaving:
+			stop()
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}
+
+// close releases what New took; what runs has stopped.
+func (a *Agent) close() {
+	for i := len(a.undo) - 1; i >= 0; i-- {
+		a.undo[i]()
+	}
+	a.undo = nil
+}
+
+// leadWhileElected does a leader's duties whenever this server is one.
+func (a *Agent) leadWhileElected(ctx context.Context) error {
+	for {
+		lead, term, err := a.quorum.node.LeaderContext(ctx)
+		if err != nil {
+			return nil
+		}
+		a.logger.Info("this server leads the cluster", "term", term)
+		r := &reconciler{
+			self: core.ServerID(a.nodeID), pool: a.pool, node: a.quorum.node,
+			store: a.quorum.store, propose: a.quorum.Propose, logger: a.logger,
+		}
+		r.run(lead)
+		if ctx.Err() == nil {
+			a.logger.Info("this server no longer leads", "term", term)
+		}
+	}
+}
+
+// retryJoin joins the cluster; it ends the agent if it must not try any more.
+func (a *Agent) retryJoin(ctx context.Context) error {
+	err := a.pool.RetryJoin(ctx, a.cfg.RetryJoin, a.cfg.RetryInterval, a.cfg.RetryMax)
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("join the cluster: %w", err)
+	}
+	return nil
+}
+
+// syncWhenServersCome has everything synced as soon as a server appears.
+func (a *Agent) syncWhenServersCome(ctx context.Context) error {
+	known := 0
+	for {
+		changed := a.pool.Changed()
+		n := 0
+		for _, m := range a.pool.Members() {
+			if m.Server && m.Status == gossip.StatusAlive {
+				n++
+			}
+		}
+		if n > known {
+			a.syncer.Trigger()
+		}
+		known = n
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// Reload takes a changed configuration: its services and checks. All else needs
+// a restart.
+func (a *Agent) Reload(cfg *config.Config) error { return a.state.Reload(cfg.Definitions) }
+
+const (
+	leaveTimeout = 5 * time.Second
+	stepDownWait = 2 * time.Second
+)
+
+// Leave takes this agent out of the cluster for good: others see it as left, not
+// failed, and its node goes from the catalog; a server gives leadership away
+// first and is no voter any more. Run then ends.
+func (a *Agent) Leave(ctx context.Context) error {
+	a.leaveOnce.Do(func() {
+		a.leaveErr = a.leave(ctx)
+		close(a.leaving)
+	})
+	return a.leaveErr
+}
+
+func (a *Agent) leave(ctx context.Context) error {
+	a.logger.Info("leaving the cluster")
+	if a.quorum != nil {
+		a.giveLeadershipAway(ctx)
+	}
+	leaveCtx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	if err := a.pool.Leave(leaveCtx); err != nil {
+		return fmt.Errorf("leave the cluster: %w", err)
+	}
+	if a.quorum != nil {
+		a.awaitRemoval(leaveCtx)
+	}
+	return nil
+}
+
+// giveLeadershipAway hands leadership to another voter, so that those who write
+// meanwhile hardly wait.
+func (a *Agent) giveLeadershipAway(ctx context.Context) {
+	if !a.quorum.IsLeader() || len(a.quorum.node.Status().Config.Servers) < 2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, stepDownWait)
+	defer cancel()
+	if err := a.quorum.node.TransferLeadership(ctx, ""); err != nil {
+		a.logger.Warn("leadership was not handed over; an election will decide", "error", err)
+	}
+}
+
+// awaitRemoval waits until the leader has taken this server out of the quorum,
+// so that it does not count as a voter that is missing.
+func (a *Agent) awaitRemoval(ctx context.Context) {
+	self := core.ServerID(a.nodeID)
+	for {
+		changed := a.quorum.node.Changed()
+		s := a.quorum.node.Status()
+		// A leader that has removed this server may never tell it so: it falls
+		// silent, and soon this server knows no leader.
+		if _, in := s.Config.Find(self); !in || s.Leader == "" || len(s.Config.Servers) < 2 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			a.logger.Warn("still a voter of the quorum after leaving; remove it with `operator raft remove-peer` if it does not come back")
+			return
+		case <-changed:
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"muster/agent/config"
+	"muster/consensus"
+	"muster/consensus/core"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+// testCluster runs agents in this process, each on a loopback address of its own.
+type testCluster struct {
+	t      *testing.T
+	subnet string
+	count  int
+}
+
+type testAgent struct {
+	*Agent
+	t    *testing.T
+	cfg  *config.Config
+	stop context.CancelFunc
+	done chan error
+}
+
+func newTestCluster(t *testing.T) *testCluster {
+	return &testCluster{t: t, subnet: fmt.Sprintf("127.%d.%d.", 10+rand.IntN(200), rand.IntN(250))}
+}
+
+// config lays out the next agent. With expect above zero it is a server.
+func (c *testCluster) config(expect int) *config.Config {
+	c.count++
+	addr := fmt.Sprintf("%s%d", c.subnet, c.count)
+	return &config.Config{
+		NodeName: fmt.Sprintf("agent-%d", c.count), Datacenter: "dc1",
+		Server: expect > 0, BootstrapExpect: expect,
+		DataDir:  c.t.TempDir(),
+		BindAddr: addr, SerfBindAddr: addr, AdvertiseAddr: addr, AdvertiseAddrWAN: addr,
+		ServerPort: 8300, SerfLANPort: 8301,
+		HTTP:      []config.Listener{{Network: "tcp", Address: addr + ":8500"}},
+		RetryJoin: []string{c.subnet + "1"}, RetryInterval: 100 * time.Millisecond,
+		EncryptVerifyIncoming: true, EncryptVerifyOutgoing: true,
+		RaftMultiplier: 1, RaftSnapshotThreshold: 16384,
+		RPCHoldTimeout: 7 * time.Second, CheckUpdateInterval: 5 * time.Minute, ReconnectTimeout: 72 * time.Hour,
+		DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute,
+		HTTPLimits: config.HTTPLimits{MaxConnsPerClient: 200, MaxBodyBytes: 512 << 10},
+	}
+}
+
+// start runs an agent until the test ends or it is stopped.
+func (c *testCluster) start(cfg *config.Config) *testAgent {
+	c.t.Helper()
+	logger := slog.New(slog.NewTextHandler(testWriter{c.t}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", cfg.NodeName)
+	a, err := New(cfg, Options{Logger: logger})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ta := &testAgent{Agent: a, t: c.t, cfg: cfg, stop: stop, done: make(chan error, 1)}
+	go func() { ta.done <- a.Run(ctx) }()
+	c.t.Cleanup(ta.end)
+	return ta
+}
+
+// end stops the agent without leaving and waits for it.
+func (a *testAgent) end() {
+	a.stop()
+	if err, open := <-a.done; open {
+		if err != nil {
+			a.t.Errorf("%s ended with %v", a.cfg.NodeName, err)
+		}
+		close(a.done)
+	}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+func eventually(t *testing.T, what string, ok func() error) {
+	t.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("%s: %v", what, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// oneCluster waits until the servers are the voters of one cluster with a leader.
+func oneCluster(t *testing.T, servers ...*testAgent) {
+	t.Helper()
+	eventually(t, "one cluster of all servers", func() error {
+		id, leaders := "", 0
+		for _, s := range servers {
+			st := s.quorum.node.Status()
+			if id == "" {
+				id = st.Config.ClusterID
+			}
+			switch {
+			case st.Config.ClusterID == "" || st.Config.ClusterID != id:
+				return fmt.Errorf("%s is in cluster %q, another in %q", s.cfg.NodeName, st.Config.ClusterID, id)
+			case st.Config.Voters() != len(servers):
+				return fmt.Errorf("%s knows %d voters", s.cfg.NodeName, st.Config.Voters())
+			case st.Leading():
+				leaders++
+			}
+		}
+		if leaders != 1 {
+			return fmt.Errorf("%d leaders", leaders)
+		}
+		return nil
+	})
+}
+
+func TestBootstrap_OneClusterInAnyOrderOfArrival(t *testing.T) {
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}} {
+		t.Run(fmt.Sprint(order), func(t *testing.T) {
+			c := newTestCluster(t)
+			configs := []*config.Config{c.config(3), c.config(3), c.config(3)}
+			var servers []*testAgent
+			for _, i := range order {
+				servers = append(servers, c.start(configs[i]))
+			}
+			oneCluster(t, servers...)
+		})
+	}
+}
+
+func TestBootstrap_WaitsForTheExpectedNumber(t *testing.T) {
+	c := newTestCluster(t)
+	a, b := c.start(c.config(3)), c.start(c.config(3))
+	eventually(t, "two members", func() error {
+		if n := len(a.pool.Members()); n != 2 {
+			return fmt.Errorf("%d members", n)
+		}
+		return nil
+	})
+	if err := a.bootstrap.try(t.Context()); err == nil {
+		t.Error("two of three bootstrapped")
+	}
+	oneCluster(t, a, b, c.start(c.config(3)))
+}
+
+func TestBootstrap_AServerTooManyIsAdded(t *testing.T) {
+	c := newTestCluster(t)
+	var servers []*testAgent
+	for range 4 {
+		servers = append(servers, c.start(c.config(3)))
+	}
+	oneCluster(t, servers...)
+}
+
+func TestBootstrap_NotAgainAfterARestart(t *testing.T) {
+	c := newTestCluster(t)
+	var servers []*testAgent
+	for range 3 {
+		servers = append(servers, c.start(c.config(3)))
+	}
+	oneCluster(t, servers...)
+	id := servers[0].quorum.node.Status().Config.ClusterID
+	for _, s := range servers {
+		s.end()
+	}
+	for i, s := range servers {
+		servers[i] = c.start(s.cfg)
+	}
+	oneCluster(t, servers...)
+	if now := servers[0].quorum.node.Status().Config.ClusterID; now != id {
+		t.Errorf("cluster %s became %s", id, now)
+	}
+}
+
+// A coordinator that died between promises and configuration doesn't hold up the
+// others for good.
+func TestBootstrap_ADeadCoordinatorIsReplaced(t *testing.T) {
+	c := newTestCluster(t)
+	a, b := c.start(c.config(3)), c.start(c.config(3))
+	for _, s := range []*testAgent{a, b} {
+		p := testPromise(core.ServerID("00000000-0000-0000-0000-000000000000"), a, b)
+		if err := s.quorum.node.Promise(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	oneCluster(t, a, b, c.start(c.config(3)))
+}
+
+func TestServer_ThatLeavesHandsLeadershipOverAndLosesItsVote(t *testing.T) {
+	c := newTestCluster(t)
+	var servers []*testAgent
+	for range 3 {
+		servers = append(servers, c.start(c.config(3)))
+	}
+	oneCluster(t, servers...)
+	var leader *testAgent
+	var rest []*testAgent
+	for _, s := range servers {
+		if s.quorum.IsLeader() {
+			leader = s
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	if err := leader.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-leader.done; err != nil {
+		t.Errorf("Run after Leave: %v", err)
+	}
+	close(leader.done)
+	oneCluster(t, rest...)
+	eventually(t, "its node is gone", func() error {
+		if rest[0].quorum.store.View().Node(leader.cfg.NodeName) != nil {
+			return errors.New("still there")
+		}
+		return nil
+	})
+}
+
+func TestClient_NodeAndHealthAppearInTheCatalog(t *testing.T) {
+	c := newTestCluster(t)
+	server := c.start(c.config(1))
+	client := c.start(c.config(0))
+	eventually(t, "the client's node with its metadata", func() error {
+		n := server.quorum.store.View().Node(client.cfg.NodeName)
+		if n == nil || n.ID != client.nodeID || n.Meta["consul-version"] != config.CompatVersion || n.TaggedAddresses["lan_ipv4"] != client.cfg.BindAddr {
+			return fmt.Errorf("%+v", n)
+		}
+		return nil
+	})
+}
+
+func testPromise(coordinator core.ServerID, members ...*testAgent) consensus.Promise {
+	p := consensus.Promise{ClusterID: "given-up", Coordinator: coordinator, Members: []core.ServerID{coordinator}}
+	for _, m := range members {
+		p.Members = append(p.Members, core.ServerID(m.nodeID))
+	}
+	return p
+}

@@ -1,0 +1,31 @@
+// Package agent puts the parts of an agent together for its role, owns their
+// lifetimes, and does what needs several of them at once.
+//
+// In client mode an agent is gossip.Pool, local.State with its Syncer, and the
+// HTTP API, whose requests a router passes on to servers. In server mode it also
+// holds a quorum: consensus.Node over the catalog's store, Raft's transport, and
+// the cluster port that Raft and forwarded HTTP share.
+//
+//	agent.go      New, Run, Leave, Reload: parts and lifetimes
+//	quorum.go     what makes a server (api.Replica)
+//	fsm.go        joins consensus, which knows bytes, and the catalog's store
+//	bootstrap.go  the first configuration of a cluster, once
+//	reconcile.go  the leader turns gossip into catalog and quorum
+//	router.go     which servers to turn to (api.Cluster)
+//	uplink.go     this agent's own entries on their way to the leader (local.Catalog)
+//	http.go       listeners; localapi.go: what the API's local routes see
+//
+// # Goroutines
+//
+// New starts none but gossip's own; Run starts one for each part in an errgroup
+// and returns when all have ended. A part that fails beyond repair (the disk, a
+// listener, a join that may not be retried) ends the agent with its error.
+//
+// # Invariants
+//
+//   - A data directory belongs to one process: New locks it before it reads it.
+//   - The leader's duties run under a context that ends with the leadership;
+//     they keep no state that a new leader would miss.
+//   - A server is made a voter only once it has caught up, and loses its vote
+//     only when it has left, never because it failed.
+package agent

@@ -1,0 +1,61 @@
+package agent
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"muster/catalog/state"
+)
+
+// catalogMetrics counts what is in a server's copy of the catalog when asked.
+type catalogMetrics struct {
+	store                              *state.Store
+	nodes, services, instances, checks *prometheus.Desc
+}
+
+func newCatalogMetrics(s *state.Store) *catalogMetrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("muster_catalog_"+name, help, labels, nil)
+	}
+	return &catalogMetrics{
+		store:     s,
+		nodes:     desc("nodes", "Nodes in this server's copy of the catalog."),
+		services:  desc("services", "Distinct service names in the catalog."),
+		instances: desc("service_instances", "Service instances in the catalog."),
+		checks:    desc("checks", "Checks in the catalog, by status.", "status"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *catalogMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.nodes, m.services, m.instances, m.checks} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *catalogMetrics) Collect(ch chan<- prometheus.Metric) {
+	c := m.store.View().Counts()
+	gauge := func(d *prometheus.Desc, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	gauge(m.nodes, c.Nodes)
+	gauge(m.services, c.Services)
+	gauge(m.instances, c.Instances)
+	for status, n := range c.Checks {
+		gauge(m.checks, n, status)
+	}
+}
+
+// registerProcessMetrics adds the figures of the Go runtime and the process.
+func registerProcessMetrics(r *prometheus.Registry) error {
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

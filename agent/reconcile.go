@@ -1,0 +1,298 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"muster/catalog"
+	"muster/catalog/state"
+	"muster/consensus"
+	"muster/consensus/core"
+	"muster/gossip"
+)
+
+const (
+	// reconcileInterval is how often the leader compares gossip with the catalog
+	// though nothing seems to have changed.
+	reconcileInterval = time.Minute
+	// reconcileRetry is the pause after a reconciliation that left something to do.
+	reconcileRetry = 200 * time.Millisecond
+	// reapAfter is how long a node must be unknown to gossip, under one leader,
+	// before that leader takes it for reaped. A leader that has just started may
+	// not have met everyone yet.
+	reapAfter = time.Minute
+
+	aliveOutput  = "Agent alive and reachable"
+	failedOutput = "Agent not live or unreachable"
+
+	// serversService is the name under which the servers themselves are found.
+	serversService = "consul"
+)
+
+// reconciler is what a leader does about gossip: it gives every member its node
+// and serfHealth check in the catalog, takes away nodes that have left, and
+// makes the servers among the members the voters of the quorum, one change at a
+// time. It holds no state that a new leader would miss.
+type reconciler struct {
+	self  core.ServerID
+	pool  *gossip.Pool
+	node  *consensus.Node
+	store *state.Store
+	// propose has a command committed and applied on this server.
+	propose func(context.Context, catalog.Command) (catalog.Result, error)
+	logger  *slog.Logger
+}
+
+// run reconciles until ctx ends, as it does when this server leads no longer.
+func (r *reconciler) run(ctx context.Context) {
+	missing := map[string]time.Time{} // nodes unknown to gossip, and since when
+	for ctx.Err() == nil {
+		changed, roles := r.pool.Changed(), r.node.Changed()
+		wait := reconcileInterval
+		if err := r.reconcile(ctx, missing); err != nil && ctx.Err() == nil {
+			wait = reconcileRetry
+			if !errors.Is(err, errUnfinished) {
+				r.logger.Warn("bringing the catalog in line with gossip", "error", err)
+				wait = 5 * reconcileRetry
+			}
+		}
+		if len(missing) > 0 {
+			wait = min(wait, reapAfter/4)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-roles:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// errUnfinished says that a further round is due soon, without anything wrong.
+var errUnfinished = errors.New("not finished yet")
+
+func (r *reconciler) reconcile(ctx context.Context, missing map[string]time.Time) error {
+	if _, err := r.node.ReadIndex(ctx); err != nil {
+		return err
+	}
+	members := r.pool.Members()
+	var errs []error
+	known := make(map[string]bool, len(members))
+	for _, m := range members {
+		known[m.Name] = true
+		if err := r.reconcileNode(ctx, m); err != nil {
+			errs = append(errs, fmt.Errorf("node %s: %w", m.Name, err))
+		}
+	}
+	errs = append(errs, r.reap(ctx, known, missing), r.reconcileQuorum(ctx, members))
+	return errors.Join(errs...)
+}
+
+// reconcileNode brings the catalog's node of one member in line with it.
+func (r *reconciler) reconcileNode(ctx context.Context, m gossip.Member) error {
+	view := r.store.View()
+	old := view.Node(m.Name)
+	switch m.Status {
+	case gossip.StatusAlive:
+		if err := r.makeRoom(ctx, view, old, m); err != nil {
+			return err
+		}
+		if old != nil && old.ID != "" && old.ID != m.ID {
+			old = nil
+		}
+		return r.apply(ctx, r.registration(old, m, catalog.StatusPassing, aliveOutput))
+	case gossip.StatusFailed:
+		if old != nil && old.ID != "" && old.ID != m.ID {
+			return nil // the name has moved on
+		}
+		return r.apply(ctx, r.registration(old, m, catalog.StatusCritical, failedOutput))
+	case gossip.StatusLeft:
+		if old == nil || old.ID != m.ID || core.ServerID(m.ID) == r.self {
+			return nil
+		}
+		r.logger.Info("node left", "node", m.Name)
+		return r.apply(ctx, &catalog.Deregister{Node: m.Name})
+	}
+	return nil // leaving: wait for how it ends
+}
+
+// makeRoom takes away what stands in the way of a live member in the catalog:
+// another machine's entry under its name, or its own entry under a former name.
+// Gossip has already refused a member whose name or ID a live one holds.
+func (r *reconciler) makeRoom(ctx context.Context, view *state.View, old *catalog.Node, m gossip.Member) error {
+	if old != nil && old.ID != "" && old.ID != m.ID {
+		r.logger.Info("node name has moved to another machine", "node", m.Name, "old_id", old.ID, "id", m.ID)
+		if err := r.apply(ctx, &catalog.Deregister{Node: m.Name}); err != nil {
+			return err
+		}
+	}
+	if former := view.NodeByID(m.ID); former != nil && former.Node != m.Name {
+		r.logger.Info("node has a new name", "old_node", former.Node, "node", m.Name, "id", m.ID)
+		return r.apply(ctx, &catalog.Deregister{Node: former.Node})
+	}
+	return nil
+}
+
+// registration is the leader's command for a member: its node, its serfHealth
+// check, and on a server the service by which servers are found. What the
+// member's own agent says of the node (metadata, further addresses) is kept.
+func (r *reconciler) registration(old *catalog.Node, m gossip.Member, status, output string) *catalog.Register {
+	node := catalog.Node{ID: m.ID, Node: m.Name, Address: m.Addr, Datacenter: m.Tags["dc"]}
+	if old != nil {
+		node.TaggedAddresses, node.Meta = old.TaggedAddresses, old.Meta
+	}
+	cmd := &catalog.Register{
+		Node: node,
+		Checks: []catalog.Check{{
+			Node: m.Name, CheckID: catalog.SerfHealth, Name: catalog.SerfHealthName,
+			Status: status, Output: output,
+		}},
+	}
+	if m.Server && status == catalog.StatusPassing {
+		cmd.Service = serversEntry(m)
+	}
+	return cmd
+}
+
+// serversEntry is the instance of the "consul" service that stands for a server.
+func serversEntry(m gossip.Member) *catalog.Service {
+	_, port, _ := net.SplitHostPort(m.ClusterAddr)
+	n, _ := strconv.Atoi(port)
+	return &catalog.Service{
+		ID: serversService, Service: serversService, Port: n,
+		Tags:    []string{},
+		Weights: catalog.Weights{Passing: 1, Warning: 1},
+		Meta: map[string]string{
+			"non_voter":             "false",
+			"raft_version":          m.Tags["raft_vsn"],
+			"read_replica":          "false",
+			"serf_protocol_current": strconv.Itoa(int(m.ProtocolCur)),
+			"serf_protocol_max":     strconv.Itoa(int(m.ProtocolMax)),
+			"serf_protocol_min":     strconv.Itoa(int(m.ProtocolMin)),
+			"version":               version(m.Build),
+		},
+	}
+}
+
+// reap removes nodes that the leader keeps (they have a serfHealth check) but
+// that gossip has forgotten.
+func (r *reconciler) reap(ctx context.Context, known map[string]bool, missing map[string]time.Time) error {
+	var errs []error
+	gone := map[string]bool{}
+	view := r.store.View()
+	for _, n := range view.Nodes() {
+		if known[n.Node] || !hasCheck(view.NodeChecks(n.Node), catalog.SerfHealth) {
+			continue
+		}
+		gone[n.Node] = true
+		since, seen := missing[n.Node]
+		switch {
+		case !seen:
+			missing[n.Node] = time.Now()
+		case time.Since(since) >= reapAfter:
+			r.logger.Info("node is no longer in gossip; removing it", "node", n.Node)
+			errs = append(errs, r.apply(ctx, &catalog.Deregister{Node: n.Node}))
+		}
+	}
+	maps.DeleteFunc(missing, func(name string, _ time.Time) bool { return !gone[name] })
+	return errors.Join(errs...)
+}
+
+func hasCheck(checks []*catalog.Check, id string) bool {
+	return slices.ContainsFunc(checks, func(c *catalog.Check) bool { return c.CheckID == id })
+}
+
+// reconcileQuorum makes at most one change of membership.
+func (r *reconciler) reconcileQuorum(ctx context.Context, members []gossip.Member) error {
+	unfinished := error(nil)
+	for _, change := range changesDue(r.self, r.node.Status().Config, members) {
+		unfinished = errUnfinished
+		switch err := r.node.Change(ctx, change); {
+		case err == nil:
+			r.logger.Info("quorum changed", "change", describe(change))
+			return errUnfinished // what else is due is computed afresh
+		case errors.Is(err, core.ErrNotCaughtUp):
+			continue
+		case errors.Is(err, core.ErrChangePending):
+			return errUnfinished
+		default:
+			return fmt.Errorf("change the quorum (%s): %w", describe(change), err)
+		}
+	}
+	return unfinished
+}
+
+// changesDue are the steps, any of which may come first, from the configuration
+// in force to one whose voters are the live servers of gossip. A server that
+// failed stays: it may come back, and without it a majority means something
+// else. One that left goes.
+func changesDue(self core.ServerID, cfg core.Configuration, members []gossip.Member) []core.Change {
+	current := map[core.ServerID]core.Server{}
+	for _, s := range cfg.Servers {
+		current[s.ID] = s
+	}
+	alive := map[core.ServerID]bool{}
+	for _, m := range members {
+		if m.Server && m.Status == gossip.StatusAlive {
+			alive[core.ServerID(m.ID)] = true
+		}
+	}
+	var due []core.Change
+	for _, m := range members {
+		id := core.ServerID(m.ID)
+		s, in := current[id]
+		switch {
+		case in && m.Server && m.Status == gossip.StatusLeft && !alive[id] && id != self:
+			due = append(due, core.Change{Kind: core.RemoveServer, ID: id})
+		case !m.Server || m.Status != gossip.StatusAlive:
+		case !in:
+			due = append(due, core.Change{Kind: core.AddLearner, ID: id, Addr: m.ClusterAddr})
+		case s.Addr != m.ClusterAddr:
+			due = append(due, core.Change{Kind: core.UpdateAddr, ID: id, Addr: m.ClusterAddr})
+		case s.Suffrage == core.Learner:
+			due = append(due, core.Change{Kind: core.PromoteVoter, ID: id})
+		}
+	}
+	slices.SortFunc(due, func(a, b core.Change) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return due
+}
+
+func describe(c core.Change) string {
+	switch c.Kind {
+	case core.AddLearner:
+		return fmt.Sprintf("add %s at %s as a learner", c.ID, c.Addr)
+	case core.PromoteVoter:
+		return fmt.Sprintf("make %s a voter", c.ID)
+	case core.RemoveServer:
+		return fmt.Sprintf("remove %s", c.ID)
+	case core.UpdateAddr:
+		return fmt.Sprintf("%s is now at %s", c.ID, c.Addr)
+	default:
+		return fmt.Sprintf("change %d of %s", c.Kind, c.ID)
+	}
+}
+
+// apply proposes a command unless it would change nothing.
+func (r *reconciler) apply(ctx context.Context, cmd catalog.Command) error {
+	if preview := r.store.Preview(cmd); !preview.Changed {
+		return preview.Err
+	}
+	result, err := r.propose(ctx, cmd)
+	return errors.Join(err, result.Err)
+}
+
+// version is the release in a member's build tag, which adds details after a colon.
+func version(build string) string {
+	v, _, _ := strings.Cut(build, ":")
+	return v
+}

@@ -1,0 +1,304 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"muster/agent/local"
+	"muster/catalog"
+	"muster/catalog/state"
+)
+
+// Paths on the cluster port by which agents speak about their own entries.
+const (
+	commandPath = "/internal/command"
+	nodePath    = "/internal/node"
+)
+
+const (
+	hopsHeader   = "X-Muster-Hops"
+	maxHops      = 2
+	commandLimit = catalog.MaxCommandSize
+	contentLimit = 256 << 20
+)
+
+// uplink is this agent's way to the catalog for what it promised its users: it
+// implements local.Catalog. A command travels as it stands in the log, from a
+// client agent to any server and from there to the leader. It is not an HTTP
+// route of users: nothing is forwarded to it from port 8500.
+type uplink struct {
+	quorum *quorum // nil on a client agent
+	router *router
+	hold   time.Duration // how long to wait for a leader
+}
+
+// commandResult is the answer to a command.
+type commandResult struct {
+	Changed bool
+	Kind    catalog.Kind `json:",omitempty"` // of the command's error
+	Error   string       `json:",omitempty"`
+}
+
+// errUnreachable says that no answer came from a server. Whether it took the
+// command in is not known, but sending it again is harmless: by its sequence
+// number apply takes it once.
+var errUnreachable = errors.New("no answer")
+
+// retryable says whether a command may be sent again after err.
+func retryable(err error) bool {
+	return catalog.KindOf(err) == catalog.Unavailable || errors.Is(err, errUnreachable)
+}
+
+var errNoServers = catalog.Errorf(catalog.Unavailable, "no servers are known; this agent has not joined a cluster that has any")
+
+// Register implements local.Catalog.
+func (u *uplink) Register(ctx context.Context, r *catalog.Register) error { return u.command(ctx, r) }
+
+// Deregister implements local.Catalog.
+func (u *uplink) Deregister(ctx context.Context, d *catalog.Deregister) error {
+	return u.command(ctx, d)
+}
+
+func (u *uplink) command(ctx context.Context, cmd catalog.Command) error {
+	data, err := catalog.EncodeCommand(cmd)
+	if err != nil {
+		return err
+	}
+	result, err := u.submit(ctx, data, maxHops)
+	return errors.Join(err, result.Err)
+}
+
+// submit has a command committed: here if this server leads, else by whoever
+// does. Without a leader it waits for one, as long as hold.
+func (u *uplink) submit(ctx context.Context, data []byte, hops int) (catalog.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.hold)
+	defer cancel()
+	var last error
+	for {
+		result, again, err := u.attempt(ctx, data, hops)
+		if err == nil || !retryable(err) {
+			return result, err
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		timer := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return catalog.Result{}, errors.Join(last, ctx.Err())
+		case <-again:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// attempt tries once. The channel tells when trying again may go otherwise.
+func (u *uplink) attempt(ctx context.Context, data []byte, hops int) (catalog.Result, <-chan struct{}, error) {
+	if u.quorum == nil {
+		var errs []error
+		for _, addr := range u.router.Servers() {
+			result, err := u.send(ctx, addr, data, hops)
+			if err == nil || !retryable(err) {
+				return result, nil, err
+			}
+			errs = append(errs, err)
+		}
+		if len(errs) == 0 {
+			errs = append(errs, errNoServers)
+		}
+		return catalog.Result{}, u.router.Changed(), errors.Join(errs...)
+	}
+	changed := u.router.Changed()
+	if u.quorum.IsLeader() {
+		result, err := u.commit(ctx, data)
+		return result, changed, err
+	}
+	addr := u.router.LeaderAddr()
+	if addr == "" || hops == 0 {
+		return catalog.Result{}, changed, catalog.Errorf(catalog.Unavailable, "No cluster leader")
+	}
+	result, err := u.send(ctx, addr, data, hops-1)
+	return result, changed, err
+}
+
+// commit has this server, the leader, commit a command, unless it would change
+// nothing, which a quorum round then confirms.
+func (u *uplink) commit(ctx context.Context, data []byte) (catalog.Result, error) {
+	cmd, err := catalog.DecodeCommand(data)
+	if err != nil {
+		return catalog.Result{}, err
+	}
+	if !u.quorum.store.Preview(cmd).Changed {
+		if err := u.quorum.ReadIndex(ctx); err != nil {
+			return catalog.Result{}, err
+		}
+		if preview := u.quorum.store.Preview(cmd); !preview.Changed {
+			return preview, nil
+		}
+	}
+	return u.quorum.propose(ctx, data)
+}
+
+// send passes a command on to a server.
+func (u *uplink) send(ctx context.Context, addr string, data []byte, hops int) (catalog.Result, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+addr+commandPath, bytes.NewReader(data))
+	if err != nil {
+		return catalog.Result{}, err
+	}
+	req.Header.Set(hopsHeader, strconv.Itoa(hops))
+	var answer commandResult
+	if err := u.call(addr, req, &answer); err != nil {
+		return catalog.Result{}, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	if answer.Error != "" {
+		return catalog.Result{}, catalog.Errorf(answer.Kind, "%s", answer.Error)
+	}
+	return catalog.Result{Changed: answer.Changed}, nil
+}
+
+// call does a request on a server's cluster port and decodes its JSON answer.
+func (u *uplink) call(addr string, req *http.Request, out any) error {
+	resp, err := u.router.RoundTrip(addr, req)
+	if err != nil {
+		if req.Context().Err() == nil {
+			u.router.Failed(addr)
+		}
+		return fmt.Errorf("ask server %s: %w", addr, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, contentLimit))
+	if err != nil {
+		return fmt.Errorf("ask server %s: %w", addr, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("server %s answers %d: %s", addr, resp.StatusCode, bytes.TrimSpace(body))
+	}
+	return json.Unmarshal(body, out)
+}
+
+// Read implements local.Catalog.
+func (u *uplink) Read(ctx context.Context, node string) (local.Contents, error) {
+	if u.quorum != nil {
+		if err := u.quorum.ReadIndex(ctx); err != nil {
+			return local.Contents{}, err
+		}
+		return contentsOf(u.quorum.store.View(), node), nil
+	}
+	err := error(errNoServers)
+	for _, addr := range u.router.Servers() {
+		var req *http.Request
+		req, err = http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+nodePath+"?name="+url.QueryEscape(node), nil)
+		if err != nil {
+			return local.Contents{}, err
+		}
+		var parts [][]byte
+		if err = u.call(addr, req, &parts); err == nil {
+			return joinContents(parts)
+		}
+	}
+	return local.Contents{}, err
+}
+
+// splitContents turns contents into commands that would make them: the form
+// whose types survive the way (JSON's would not, in a proxy's configuration).
+func splitContents(c local.Contents) ([][]byte, error) {
+	if c.Node == nil {
+		return nil, nil
+	}
+	first := &catalog.Register{Node: *c.Node}
+	for _, check := range c.Checks {
+		first.Checks = append(first.Checks, *check)
+	}
+	cmds := []*catalog.Register{first}
+	for _, svc := range c.Services {
+		cmds = append(cmds, &catalog.Register{Node: *c.Node, Service: svc})
+	}
+	parts := make([][]byte, len(cmds))
+	for i, cmd := range cmds {
+		var err error
+		if parts[i], err = catalog.EncodeCommand(cmd); err != nil {
+			return nil, err
+		}
+	}
+	return parts, nil
+}
+
+// joinContents undoes splitContents.
+func joinContents(parts [][]byte) (local.Contents, error) {
+	var c local.Contents
+	for _, part := range parts {
+		cmd, err := catalog.DecodeCommand(part)
+		if err != nil {
+			return local.Contents{}, err
+		}
+		r, ok := cmd.(*catalog.Register)
+		if !ok {
+			return local.Contents{}, fmt.Errorf("a server describes a node by a %T", cmd)
+		}
+		c.Node = &r.Node
+		if r.Service != nil {
+			c.Services = append(c.Services, r.Service)
+		}
+		for i := range r.Checks {
+			c.Checks = append(c.Checks, &r.Checks[i])
+		}
+	}
+	return c, nil
+}
+
+func contentsOf(v *state.View, node string) local.Contents {
+	return local.Contents{Node: v.Node(node), Services: v.NodeServices(node), Checks: v.NodeChecks(node)}
+}
+
+// routes puts the server's side on the cluster port.
+func (u *uplink) routes(mux *http.ServeMux) {
+	mux.HandleFunc("PUT "+commandPath, u.serveCommand)
+	mux.HandleFunc("GET "+nodePath, func(w http.ResponseWriter, r *http.Request) {
+		c, err := u.Read(r.Context(), r.URL.Query().Get("name"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		parts, err := splitContents(c)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		writeJSON(w, parts)
+	})
+}
+
+func (u *uplink) serveCommand(w http.ResponseWriter, r *http.Request) {
+	hops, err := strconv.Atoi(r.Header.Get(hopsHeader))
+	if err != nil || hops < 0 || hops > maxHops {
+		http.Error(w, "bad "+hopsHeader+" header", http.StatusBadRequest)
+		return
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, commandLimit))
+	if err != nil {
+		http.Error(w, "read the command: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	result, err := u.submit(r.Context(), data, hops)
+	answer := commandResult{Changed: result.Changed}
+	if err = errors.Join(err, result.Err); err != nil {
+		answer.Kind, answer.Error = catalog.KindOf(err), err.Error()
+	}
+	writeJSON(w, answer)
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	// The other side is gone if this fails; there is no one to tell.
+	_ = json.NewEncoder(w).Encode(v)
+}
