@@ -1,4 +1,108 @@
 package api
 
+import (
+	"context"
+	"net/url"
+
+	"muster/catalog"
+	"muster/catalog/acl"
+	"muster/catalog/state"
+)
+
+// Kind says who answers a route.
+type Kind uint8
+
+// The kinds of routes.
+const (
+	Read  Kind = iota + 1 // any server, from its copy of the catalog or of its own knowledge
+	Write                 // the leader, by committing a command
+	Local                 // this agent, about itself
+)
+
+// String gives the kind as documentation names it.
+func (k Kind) String() string { return [...]string{"", "read", "write", "local"}[k] }
+
+// Param is a query parameter that a route knows.
+type Param struct {
+	Name string
+	Doc  string
+}
+
+// Rule is what a caller must be allowed before the handler runs. The zero Rule
+// asks nothing: everyone may call, and Visible cuts the answer.
+type Rule struct {
+	Resource acl.Resource
+	Access   acl.Access
+	// Name tells which resource; nil for resources without names.
+	Name func(r *Request) string
+}
+
 // Route is one row of the table of endpoints.
-type Route struct{}
+type Route struct {
+	Method string
+	// Path may end in a variable {name}, which takes the rest of the path,
+	// slashes and emptiness included.
+	Path string
+	Kind Kind
+	Doc  string
+	// Params are the query parameters of this route besides those of its kind.
+	Params []Param
+	ACL    Rule
+	// Visible leaves out of an answer what its caller may not see, and says
+	// whether that was anything. It runs before the caller's filter.
+	Visible func(az acl.Authorizer, answer any) (visible any, cut bool)
+
+	// Exactly one of the following, as the kind demands.
+
+	// View answers a Read from one moment of the catalog. It depends on nothing
+	// but its arguments: its answer is kept until a topic moves that it read.
+	View func(v *state.View, r *Request) (any, error)
+	// Ask answers a Read from what this server knows besides the catalog.
+	Ask func(r *Request) (any, error)
+	// Command makes a Write's command. The answer to one that took effect is true.
+	Command func(r *Request) (catalog.Command, error)
+	// Do answers a Local.
+	Do func(r *Request) (any, error)
+
+	// Filter is a value of the type that ?filter= selects from, nil if the
+	// route takes no filter.
+	Filter any
+	// Current makes an Ask wait until this server knows what any other knew
+	// when it was asked, unless ?stale.
+	Current bool
+}
+
+// Request is one request to a handler.
+type Request struct {
+	Query   url.Values
+	Options Options
+	Token   string
+	Authz   acl.Authorizer
+	Body    []byte // of all methods but GET
+
+	ctx  context.Context
+	vars map[string]string
+}
+
+// Context ends when the caller has gone.
+func (r *Request) Context() context.Context { return r.ctx }
+
+// Var is a variable of the path.
+func (r *Request) Var(name string) string { return r.vars[name] }
+
+// Has says whether a query parameter is there, with or without a value.
+func (r *Request) Has(param string) bool { return r.Query.Has(param) }
+
+// Answer is what a handler returns that wants more than 200 and JSON.
+type Answer struct {
+	Status int // 0 is 200
+	Header map[string]string
+	// Body is rendered as JSON, or written as it is if it is Raw.
+	Body any
+}
+
+// Raw is a body that is finished already.
+type Raw struct {
+	ContentType string
+	Data        []byte
+}

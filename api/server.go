@@ -1,16 +1,97 @@
 package api
 
-import "net/http"
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
 
 // Server answers the HTTP API of one agent. It starts no goroutine of its own.
-type Server struct{}
+type Server struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	table   *table
+	answers *answers
+	metrics *metrics
+	origins map[string]bool // web origins whose pages may write
+}
 
 // New makes a Server of route tables, one for each area.
-func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) { return &Server{}, nil }
+func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Cluster == nil {
+		return nil, errors.New("api: a Server needs a Cluster")
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg:     cfg,
+		deps:    deps,
+		log:     deps.Logger.With("component", "http"),
+		answers: newAnswers(cfg.CacheBytes),
+		origins: map[string]bool{},
+	}
+	for _, o := range cfg.AllowedOrigins {
+		s.origins[o] = true
+	}
+	for name, value := range cfg.ResponseHeaders {
+		if strings.EqualFold(name, "Access-Control-Allow-Origin") {
+			s.origins[value] = true
+		}
+	}
+	var err error
+	if s.metrics, err = newMetrics(deps.Registerer, s.answers); err != nil {
+		return nil, fmt.Errorf("api: register metrics: %w", err)
+	}
+	s.table, err = newTable(tables, s.metrics)
+	return s, err
+}
 
 // Handler serves users: all routes, the UI and /metrics.
-func (s *Server) Handler() http.Handler { return http.NotFoundHandler() }
+func (s *Server) Handler() http.Handler {
+	metrics := http.HandlerFunc(s.notFound)
+	if s.deps.Gatherer != nil {
+		metrics = promhttp.HandlerFor(s.deps.Gatherer, promhttp.HandlerOpts{}).ServeHTTP
+	}
+	return s.recovering(s.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, "/v1/"):
+			s.serve(w, r, false)
+		case path == "/metrics":
+			metrics.ServeHTTP(w, r)
+		case s.deps.UI != nil && (path == "/" || path == "/ui"):
+			http.Redirect(w, r, "/ui/", http.StatusMovedPermanently)
+		case s.deps.UI != nil && strings.HasPrefix(path, "/ui/"):
+			s.deps.UI.ServeHTTP(w, r)
+		default:
+			s.notFound(w, r)
+		}
+	})))
+}
+
+// InternalPrefix is where on the cluster port the agent's own endpoints are.
+const InternalPrefix = "/internal/"
 
 // ClusterHandler serves other agents on the cluster port: Read and Write routes
-// only. What the agent itself registers on internal is served below /internal/.
-func (s *Server) ClusterHandler(internal http.Handler) http.Handler { return http.NotFoundHandler() }
+// only. What the agent itself serves to others, internal, is below InternalPrefix.
+func (s *Server) ClusterHandler(internal http.Handler) http.Handler {
+	return s.recovering(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		switch {
+		case strings.HasPrefix(r.URL.Path, InternalPrefix) && internal != nil:
+			internal.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, "/v1/"):
+			s.serve(w, r, true)
+		default:
+			s.notFound(w, r)
+		}
+	}))
+}

@@ -1,0 +1,162 @@
+package catalogapi
+
+import (
+	"slices"
+	"strings"
+
+	"muster/api"
+	"muster/catalog"
+	"muster/catalog/state"
+)
+
+func listNodes(v *state.View, r *api.Request) (any, error) {
+	return slices.DeleteFunc(v.Nodes(), func(n *catalog.Node) bool { return !r.Options.MatchMeta(n.Meta) }), nil
+}
+
+func listServices(v *state.View, r *api.Request) (any, error) {
+	onMatching := func(n *catalog.Node) bool { return r.Options.MatchMeta(n.Meta) }
+	if r.Options.Filter != "" {
+		list := serviceTags{}
+		for _, in := range v.AllInstances() {
+			if onMatching(in.Node) {
+				list = append(list, newServiceNode(in))
+			}
+		}
+		return list, nil
+	}
+	if len(r.Options.NodeMeta) > 0 {
+		return v.ServicesOn(onMatching), nil
+	}
+	return v.Services(), nil
+}
+
+// catalogInstances answers with a service's instances, of the name or of the mesh.
+func catalogInstances(find func(v *state.View, name string) []state.Instance) func(*state.View, *api.Request) (any, error) {
+	return func(v *state.View, r *api.Request) (any, error) {
+		name, err := needed(r, "service", "Missing service name")
+		if err != nil {
+			return nil, err
+		}
+		list := []serviceNode{}
+		for _, in := range find(v, name) {
+			if hasTags(in.Service, r) && r.Options.MatchMeta(in.Node.Meta) {
+				list = append(list, newServiceNode(in))
+			}
+		}
+		return list, nil
+	}
+}
+
+// healthInstances answers with a service's instances and their checks.
+func healthInstances(find func(v *state.View, name string) []state.Instance) func(*state.View, *api.Request) (any, error) {
+	return func(v *state.View, r *api.Request) (any, error) {
+		name, err := needed(r, "service", "Missing service name")
+		if err != nil {
+			return nil, err
+		}
+		passing, err := r.Bool("passing")
+		if err != nil {
+			return nil, err
+		}
+		list := []instance{}
+		for _, in := range find(v, name) {
+			if hasTags(in.Service, r) && r.Options.MatchMeta(in.Node.Meta) && (!passing || allPass(in.Checks)) {
+				list = append(list, instance(in))
+			}
+		}
+		return list, nil
+	}
+}
+
+func allPass(checks []*catalog.Check) bool {
+	return !slices.ContainsFunc(checks, func(c *catalog.Check) bool { return c.Status != catalog.StatusPassing })
+}
+
+// hasTags says whether a service has all tags that were asked for. The case of
+// letters makes no difference.
+func hasTags(s *catalog.Service, r *api.Request) bool {
+	for _, want := range r.Query["tag"] {
+		if !slices.ContainsFunc(s.Tags, func(tag string) bool { return strings.EqualFold(tag, want) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// findNode finds a node by name, else by ID.
+func findNode(v *state.View, r *api.Request) (*catalog.Node, error) {
+	name, err := needed(r, "node", "Missing node name")
+	if err != nil {
+		return nil, err
+	}
+	n := v.Node(name)
+	if n == nil && len(name) == uuidLen {
+		n = v.NodeByID(name)
+	}
+	return n, nil
+}
+
+const uuidLen = 36
+
+func readNode(v *state.View, r *api.Request) (any, error) {
+	n, err := findNode(v, r)
+	if n == nil {
+		return (*nodeServices)(nil), err
+	}
+	services := map[string]*catalog.Service{}
+	for _, s := range v.NodeServices(n.Node) {
+		services[s.ID] = s
+	}
+	return &nodeServices{n, services}, nil
+}
+
+func readNodeServices(v *state.View, r *api.Request) (any, error) {
+	n, err := findNode(v, r)
+	if n == nil {
+		return &nodeServiceList{}, err
+	}
+	return &nodeServiceList{n, v.NodeServices(n.Node)}, nil
+}
+
+func nodeChecks(v *state.View, r *api.Request) (any, error) {
+	name, err := needed(r, "node", "Missing node name")
+	if err != nil {
+		return nil, err
+	}
+	return v.NodeChecks(name), nil
+}
+
+func serviceChecks(v *state.View, r *api.Request) (any, error) {
+	name, err := needed(r, "service", "Missing service name")
+	if err != nil {
+		return nil, err
+	}
+	return onMatchingNodes(v, r, v.ServiceChecks(name)), nil
+}
+
+func checksInState(v *state.View, r *api.Request) (any, error) {
+	status, err := needed(r, "state", "Missing check state")
+	if err != nil {
+		return nil, err
+	}
+	return onMatchingNodes(v, r, v.ChecksInState(status)), nil
+}
+
+// onMatchingNodes keeps the checks of nodes with the metadata asked for.
+func onMatchingNodes(v *state.View, r *api.Request, checks []*catalog.Check) []*catalog.Check {
+	if len(r.Options.NodeMeta) == 0 {
+		return checks
+	}
+	return slices.DeleteFunc(checks, func(c *catalog.Check) bool {
+		n := v.Node(c.Node)
+		return n == nil || !r.Options.MatchMeta(n.Meta)
+	})
+}
+
+// needed is a variable of the path that must not be empty.
+func needed(r *api.Request, name, fault string) (string, error) {
+	if v := r.Var(name); v != "" {
+		return v, nil
+	}
+	return "", catalog.Errorf(catalog.Invalid, "%s", fault)
+}

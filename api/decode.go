@@ -1,0 +1,99 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Decode reads a JSON body into v, strictly: a field that v lacks is refused. It
+// reads the first value and nothing after it, as Consul does.
+func Decode(body []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.EOF):
+		return invalid("Request decode failed: EOF")
+	}
+	return invalid("Request decode failed: %v", err)
+}
+
+// DecodeLoosely is what a type's UnmarshalJSON calls whose fields also go by
+// their names in snake case, such as enable_tag_override. Unknown fields are
+// refused. T must be without an UnmarshalJSON of its own.
+func DecodeLoosely[T any](data []byte, to *T) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	known := map[string]string{}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			known[strings.ToLower(name)] = name
+		} else if !f.Anonymous {
+			known[strings.ToLower(f.Name)] = f.Name
+		}
+	}
+	renamed := false
+	for name, value := range fields {
+		plain, ok := known[strings.ToLower(strings.ReplaceAll(name, "_", ""))]
+		if !ok || !strings.Contains(name, "_") {
+			continue
+		}
+		delete(fields, name)
+		if _, both := fields[plain]; !both {
+			fields[plain] = value
+			renamed = true
+		}
+	}
+	if renamed {
+		var err error
+		if data, err = json.Marshal(fields); err != nil {
+			return err
+		}
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return dec.Decode(to)
+}
+
+// Duration is a time.Duration that JSON gives as text such as "10s", or as a
+// number of nanoseconds.
+type Duration time.Duration
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Duration) UnmarshalJSON(data []byte) error {
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case nil:
+	case string:
+		if v == "" {
+			*d = 0
+			return nil
+		}
+		parsed, err := time.ParseDuration(v)
+		if err != nil {
+			return err
+		}
+		*d = Duration(parsed)
+	case float64:
+		if v < -1<<63 || v >= 1<<63 {
+			return fmt.Errorf("time: invalid duration %v", v)
+		}
+		*d = Duration(v)
+	default:
+		return fmt.Errorf("time: invalid duration %s", data)
+	}
+	return nil
+}

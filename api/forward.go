@@ -1,0 +1,156 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"muster/catalog"
+)
+
+const (
+	// hopsHeader says how many more times a request may be passed on. It counts
+	// on the cluster port only.
+	hopsHeader = "X-Muster-Hops"
+	maxHops    = 2
+
+	// notDoneHeader marks a failure that is known to have had no effect.
+	notDoneHeader = "X-Muster-Not-Done"
+
+	// retryEvery is how soon what had no effect is tried again if nothing seems
+	// to have changed.
+	retryEvery = 50 * time.Millisecond
+)
+
+// parseHops reads how many more times a request may be passed on.
+func parseHops(h http.Header) (int, error) {
+	hops, err := strconv.Atoi(h.Get(hopsHeader))
+	if err != nil || hops < 0 || hops > maxHops {
+		return 0, invalid("the %s header must be a number from 0 to %d", hopsHeader, maxHops)
+	}
+	return hops, nil
+}
+
+// hold tries until it is done or known that it can't be, for as long as requests
+// wait for a leader. What fails without effect is tried again as soon as the
+// leader or the servers change, and now and then besides. A request that was
+// passed on as often as it may be is tried once: those before it hold it.
+func (c *call) hold(try func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(c.req.ctx, c.s.cfg.HoldTimeout)
+	defer cancel()
+	for {
+		changed := c.s.deps.Cluster.Changed()
+		err := try(ctx)
+		if err == nil || !notDone(err) || c.hops == 0 {
+			return err
+		}
+		if !pause(ctx, changed) {
+			return errNoLeader
+		}
+	}
+}
+
+// pause waits until something changed, a short while at most. It says whether
+// there is time left.
+func pause(ctx context.Context, changed <-chan struct{}) bool {
+	timer := time.NewTimer(retryEvery)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-timer.C:
+	}
+	return ctx.Err() == nil
+}
+
+// forward has any server answer.
+func (c *call) forward() error {
+	return c.hold(func(context.Context) error {
+		err := fmt.Errorf("%w: no servers are known", errNoLeader)
+		for _, addr := range c.s.deps.Cluster.Servers() {
+			if err = c.pass(addr); err == nil || !notDone(err) {
+				return err
+			}
+		}
+		return err
+	})
+}
+
+// pass has one server answer. An error of kind Unavailable says that it had no
+// effect and that another server may be asked; after nil the caller has its
+// answer.
+func (c *call) pass(addr string) error {
+	if c.hops == 0 {
+		return errNoLeader
+	}
+	resp, err := c.s.deps.Cluster.RoundTrip(addr, c.outbound(addr))
+	if err != nil {
+		if gone(c.req.ctx) {
+			return err
+		}
+		c.s.deps.Cluster.Failed(addr)
+		c.s.log.Debug("a server could not be asked", "server", addr, "error", err)
+		if c.row.Kind == Write && !neverSent(err) {
+			return catalog.Errorf(catalog.Unknown, "the connection to server %s was lost: whether the request took effect is unknown: %v", addr, err)
+		}
+		return fmt.Errorf("%w: ask server %s: %w", errNoLeader, addr, err)
+	}
+	defer resp.Body.Close()
+	if resp.Header.Get(notDoneHeader) != "" {
+		return fmt.Errorf("%w: server %s says so", errNoLeader, addr)
+	}
+	c.relay(resp)
+	return nil
+}
+
+// neverSent says whether a request failed before a byte of it was sent.
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// hopByHop are headers that are about one connection, and what a browser said of
+// the page that it was on, which has been judged already.
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",
+	"Origin", "Sec-Fetch-Site", notDoneHeader,
+}
+
+// outbound is the request as it is passed on: as it came, but for its hops.
+func (c *call) outbound(addr string) *http.Request {
+	out := c.r.Clone(c.req.ctx)
+	out.RequestURI, out.Host, out.Close = "", addr, false
+	for _, name := range hopByHop {
+		out.Header.Del(name)
+	}
+	out.Header.Set(hopsHeader, strconv.Itoa(c.hops-1))
+	out.Body, out.GetBody, out.TransferEncoding = http.NoBody, nil, nil
+	if out.ContentLength = int64(len(c.req.Body)); out.ContentLength > 0 {
+		out.Body = io.NopCloser(bytes.NewReader(c.req.Body))
+	}
+	return out
+}
+
+// relay hands an answer on as it is.
+func (c *call) relay(resp *http.Response) {
+	h := c.w.Header()
+	for name, values := range resp.Header {
+		h[name] = values
+	}
+	for _, name := range hopByHop {
+		h.Del(name)
+	}
+	c.status = resp.StatusCode
+	c.w.WriteHeader(resp.StatusCode)
+	if _, err := io.Copy(c.w, resp.Body); err != nil {
+		// Half an answer must not look like a whole one.
+		panic(http.ErrAbortHandler)
+	}
+}

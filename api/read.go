@@ -1,0 +1,156 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"muster/catalog/state"
+)
+
+// read answers a Read, here or through a server.
+func (c *call) read() error {
+	if c.s.deps.Replica == nil {
+		return c.forward()
+	}
+	if err := c.authorize(); err != nil {
+		return err
+	}
+	age, err := c.catchUp()
+	if err != nil {
+		return err
+	}
+	if c.row.Ask != nil {
+		answer, err := c.row.Ask(c.req)
+		if err == nil {
+			answer, _, err = c.cut(answer)
+		}
+		if err != nil {
+			return err
+		}
+		return c.render(answer)
+	}
+	a, err := c.await()
+	if err != nil {
+		return err
+	}
+	consulHeaders{
+		index:       a.index,
+		knownLeader: c.req.Options.Consistency != Stale || c.s.deps.Replica.KnownLeader(),
+		lastContact: age,
+		consistency: c.req.Options.Consistency.String(),
+		cut:         a.hidden,
+	}.set(c.w.Header())
+	c.respond(200, jsonType, a.data)
+	return nil
+}
+
+// catchUp waits until this server's copy is as current as the caller wants, and
+// says how old it may be.
+func (c *call) catchUp() (age time.Duration, err error) {
+	o, replica := &c.req.Options, c.s.deps.Replica
+	if o.Consistency == Stale {
+		age = replica.LastContact()
+		if o.MaxStale == 0 || age <= o.MaxStale && replica.KnownLeader() {
+			return age, nil
+		}
+		o.Consistency = Leader // as Consul does
+	}
+	if c.row.Ask != nil && !c.row.Current {
+		return 0, nil
+	}
+	return 0, c.hold(func(ctx context.Context) error {
+		if err := replica.ReadIndex(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errNoLeader, err)
+		}
+		return nil
+	})
+}
+
+// await gives the answer, once it is newer than what a blocking query has.
+//
+// It waits on what the answer depends on and not for an index to pass. Where
+// something of that moved and the answer is still the same bytes, it goes on
+// waiting: its caller would learn nothing.
+func (c *call) await() (*answer, error) {
+	o, store := &c.req.Options, c.s.deps.Replica.Store()
+	first, err := c.answer()
+	if err != nil || o.Index == 0 || first.index > o.Index {
+		return first, err
+	}
+	if o.Consistency != Stale && o.Index > store.Index() {
+		// No answer of this cluster had such an index: it was restored to an
+		// older state, or the caller came from another one. It must start anew.
+		return first, nil
+	}
+	ctx, cancel := context.WithTimeout(c.req.ctx, c.s.waitTime(o.Wait))
+	defer cancel()
+	for last := first; ; {
+		if store.Wait(ctx, last.topics, last.index) != nil {
+			return last, c.req.ctx.Err()
+		}
+		next, err := c.answer()
+		if err != nil || !bytes.Equal(next.data, first.data) {
+			return next, err
+		}
+		last = next
+	}
+}
+
+// waitTime is how long a blocking query waits: as long as asked within bounds,
+// and up to a sixteenth longer, so that those that began together don't all come
+// back together.
+func (s *Server) waitTime(asked time.Duration) time.Duration {
+	if asked == 0 {
+		asked = s.cfg.DefaultQueryTime
+	}
+	asked = min(asked, s.cfg.MaxQueryTime)
+	return asked + rand.N(asked/16+1)
+}
+
+// answer evaluates the row, or finds the answer that someone else had made.
+func (c *call) answer() (*answer, error) {
+	return c.s.answers.get(c.s.deps.Replica.Store(), c.question(), func(v *state.View) (*answer, error) {
+		raw, err := c.row.View(v, c.req)
+		if err != nil {
+			return nil, err
+		}
+		cut, hidden, err := c.cut(raw)
+		if err != nil {
+			return nil, err
+		}
+		data, err := encode(cut)
+		if err != nil {
+			return nil, err
+		}
+		return &answer{data: data, index: v.Index(), topics: v.Topics(), hidden: hidden}, nil
+	})
+}
+
+// question is all that an answer depends on besides the catalog.
+func (c *call) question() string {
+	var b strings.Builder
+	part := func(s string) {
+		b.WriteString(strconv.Itoa(len(s)))
+		b.WriteByte(':')
+		b.WriteString(s)
+	}
+	part(c.row.Path)
+	part(c.req.Authz.ViewID())
+	for _, name := range c.row.vars {
+		part(c.req.vars[name])
+	}
+	for _, p := range c.row.Params {
+		if values, ok := c.req.Query[p.Name]; ok {
+			part(p.Name)
+			for _, v := range values {
+				part("=" + v)
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"muster/catalog"
+)
+
+const (
+	jsonType = "application/json"
+	textType = "text/plain; charset=utf-8"
+
+	// gzipFrom is the size in bytes from which an answer is compressed.
+	gzipFrom = 1400
+)
+
+// consulHeaders are those of a read of the catalog.
+type consulHeaders struct {
+	index       uint64
+	knownLeader bool
+	lastContact time.Duration
+	consistency string
+	cut         bool
+}
+
+func (h consulHeaders) set(header http.Header) {
+	header.Set("X-Consul-Index", strconv.FormatUint(max(h.index, 1), 10))
+	header.Set("X-Consul-KnownLeader", strconv.FormatBool(h.knownLeader))
+	header.Set("X-Consul-LastContact", strconv.FormatInt(h.lastContact.Milliseconds(), 10))
+	header.Set("X-Consul-Query-Backend", "blocking-query")
+	if h.consistency != "" {
+		header.Set("X-Consul-Effective-Consistency", h.consistency)
+	}
+	if h.cut {
+		header.Set("X-Consul-Results-Filtered-By-ACLs", "true")
+	}
+}
+
+// render writes what a handler returned: nothing for nil, JSON for most.
+func (c *call) render(answer any) error {
+	status := http.StatusOK
+	if a, ok := answer.(*Answer); ok {
+		for name, value := range a.Header {
+			c.w.Header().Set(name, value)
+		}
+		if a.Status != 0 {
+			status = a.Status
+		}
+		answer = a.Body
+	}
+	switch body := answer.(type) {
+	case nil:
+		c.respond(status, jsonType, nil)
+	case Raw:
+		c.respond(status, body.ContentType, body.Data)
+	default:
+		data, err := encode(body)
+		if err != nil {
+			return err
+		}
+		c.respond(status, jsonType, data)
+	}
+	return nil
+}
+
+// encode makes the JSON of an answer.
+func encode(answer any) ([]byte, error) {
+	data, err := json.Marshal(answer)
+	if err != nil {
+		return nil, catalog.Errorf(catalog.Internal, "encode the answer: %v", err)
+	}
+	return data, nil
+}
+
+// fail answers with an error.
+func (c *call) fail(err error) {
+	if gone(c.r.Context()) {
+		return // nobody reads it
+	}
+	status := statusOf(err)
+	if c.cluster && notDone(err) {
+		c.w.Header().Set(notDoneHeader, "true")
+	}
+	if c.row.View != nil && status >= http.StatusInternalServerError {
+		consulHeaders{}.set(c.w.Header())
+	}
+	c.s.log.Debug("request failed", "method", c.r.Method, "route", c.row.Path, "status", status, "error", err)
+	c.respond(status, textType, []byte(err.Error()))
+}
+
+// respond writes an answer, indented or compressed as the caller wants it.
+func (c *call) respond(status int, contentType string, data []byte) {
+	if contentType == jsonType && len(data) > 0 && c.pretty() {
+		var indented bytes.Buffer
+		if json.Indent(&indented, data, "", "    ") == nil {
+			data = append(indented.Bytes(), '\n')
+		}
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Vary", "Accept-Encoding")
+	c.status = status
+	if len(data) >= gzipFrom && acceptsGzip(c.r) {
+		h.Set("Content-Encoding", "gzip")
+		c.w.WriteHeader(status)
+		z := gzips.Get().(*gzip.Writer)
+		defer gzips.Put(z)
+		z.Reset(c.w)
+		_, _ = z.Write(data) // the caller has gone if it fails
+		_ = z.Close()
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(data)
+}
+
+var gzips = sync.Pool{New: func() any {
+	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	if err != nil {
+		panic(fmt.Sprintf("api: gzip knows no level %d: %v", gzip.BestSpeed, err))
+	}
+	return z
+}}
+
+// acceptsGzip says whether a caller wants its answer compressed.
+func acceptsGzip(r *http.Request) bool {
+	for _, accepted := range r.Header["Accept-Encoding"] {
+		for one := range strings.SplitSeq(accepted, ",") {
+			coding, weight, _ := strings.Cut(strings.TrimSpace(one), ";")
+			if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+				continue
+			}
+			q, found := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
+			if v, err := strconv.ParseFloat(q, 64); found && err == nil && v == 0 {
+				return false
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// pretty says whether a caller wants indented JSON.
+func (c *call) pretty() bool {
+	return c.req != nil && c.req.Has("pretty")
+}

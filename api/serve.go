@@ -1,0 +1,187 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"muster/catalog/acl"
+)
+
+// call is one request on its way through the pipeline.
+type call struct {
+	s       *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	row     *row
+	req     *Request
+	cluster bool // it came in on the cluster port
+	hops    int  // how many more times it may be passed on
+	status  int  // what was answered
+}
+
+// serve answers a request for the API.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, cluster bool) {
+	ep, vars, err := s.table.find(r)
+	if err != nil {
+		s.plain(w, statusOf(err), err.Error())
+		return
+	}
+	if ep == nil {
+		s.notFound(w, r)
+		return
+	}
+	w.Header().Set("X-Consul-Default-ACL-Policy", "allow")
+	row := ep.rows[r.Method]
+	switch {
+	case row == nil && r.Method == http.MethodOptions && !cluster:
+		w.Header().Set("Allow", ep.allow())
+		w.Header().Set("Content-Type", jsonType)
+		w.WriteHeader(http.StatusOK)
+		return
+	case row == nil:
+		w.Header().Set("Allow", ep.allow())
+		s.plain(w, http.StatusMethodNotAllowed, "method "+r.Method+" not allowed")
+		return
+	case cluster && row.Kind == Local:
+		s.plain(w, http.StatusNotFound, "this endpoint is about one agent; ask that agent itself")
+		return
+	}
+	c := &call{s: s, w: w, r: r, row: row, cluster: cluster, hops: maxHops}
+	c.req = &Request{ctx: r.Context(), vars: vars}
+	done := row.metrics.begin()
+	defer func() { done(c.status, c.req.Options.Index > 0) }()
+	if err := c.run(); err != nil {
+		c.fail(err)
+	}
+}
+
+// notFound answers for a path that is none of the table's.
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		s.plain(w, http.StatusNotFound, "Invalid URL path: not a recognized HTTP API endpoint\n")
+		return
+	}
+	s.plain(w, http.StatusNotFound, "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n")
+}
+
+// run takes a request apart and has it answered by whoever may.
+func (c *call) run() error {
+	if err := c.parse(); err != nil {
+		return err
+	}
+	switch c.row.Kind {
+	case Local:
+		return c.local()
+	case Write:
+		return c.write()
+	default:
+		return c.read()
+	}
+}
+
+// parse reads all that a request says, and nothing of what it means.
+func (c *call) parse() (err error) {
+	if c.req.Query, err = url.ParseQuery(c.r.URL.RawQuery); err != nil {
+		c.req.Query = url.Values{}
+		return invalid("the query string is malformed: %v", err)
+	}
+	q := c.req.Query
+	if c.cluster {
+		if c.hops, err = parseHops(c.r.Header); err != nil {
+			return err
+		}
+	}
+	for name, feature := range map[string]string{"partition": "Partitions", "ns": "Namespaces"} {
+		if v := q.Get(name); v != "" && v != "default" {
+			return invalid("Invalid query parameter: %q - %s are a Consul Enterprise feature", name, feature)
+		}
+	}
+	c.req.Token = tokenOf(c.r, q)
+	if c.row.Kind == Read {
+		if c.req.Options, err = parseOptions(q); err != nil {
+			return err
+		}
+	} else {
+		c.req.Options.Filter = q.Get("filter")
+	}
+	if c.row.Kind != Local {
+		if dc := q.Get("dc"); dc != "" && dc != c.s.cfg.Datacenter {
+			return ErrNoPath
+		}
+	}
+	if c.r.Method != http.MethodGet {
+		c.req.Body, err = c.body()
+	}
+	return err
+}
+
+// body reads a bounded body.
+func (c *call) body() ([]byte, error) {
+	limit := c.s.cfg.MaxBodyBytes
+	if c.r.ContentLength > limit {
+		return nil, tooLarge(c.r.ContentLength, limit)
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge(0, limit)
+	case err != nil:
+		return nil, invalid("read the request body: %v", err)
+	}
+	return data, nil
+}
+
+// authorize finds out what the caller may do, and asks for the row's rule.
+func (c *call) authorize() (err error) {
+	c.req.Authz = acl.AllowAll{}
+	if c.s.deps.Authorize != nil {
+		if c.req.Authz, err = c.s.deps.Authorize(c.req.ctx, c.req.Token); err != nil {
+			return err
+		}
+	}
+	rule := c.row.ACL
+	if rule.Resource == 0 {
+		return nil
+	}
+	name := ""
+	if rule.Name != nil {
+		name = rule.Name(c.req)
+	}
+	return acl.Check(c.req.Authz, rule.Resource, name, rule.Access)
+}
+
+// local answers for this agent.
+func (c *call) local() error {
+	if err := c.authorize(); err != nil {
+		return err
+	}
+	answer, err := c.row.Do(c.req)
+	if err != nil {
+		return err
+	}
+	if answer, _, err = c.cut(answer); err != nil {
+		return err
+	}
+	return c.render(answer)
+}
+
+// cut leaves out of an answer what its caller may not or does not want to see,
+// in this order: a filter must not be a way to ask about what is hidden.
+func (c *call) cut(answer any) (_ any, hidden bool, err error) {
+	if c.row.Visible != nil {
+		answer, hidden = c.row.Visible(c.req.Authz, answer)
+	}
+	if c.row.Filter == nil || c.req.Options.Filter == "" {
+		return answer, hidden, nil
+	}
+	eval, err := compileFilter(c.req.Options.Filter, c.row.Filter)
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = applyFilter(eval, answer)
+	return answer, hidden, err
+}

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"muster/catalog"
+)
+
+// write answers a Write: here if this server leads, else through whoever does.
+func (c *call) write() error {
+	replica, cluster := c.s.deps.Replica, c.s.deps.Cluster
+	if replica == nil {
+		return c.forward()
+	}
+	return c.hold(func(ctx context.Context) error {
+		if replica.IsLeader() {
+			return c.commit(ctx)
+		}
+		addr := cluster.LeaderAddr()
+		if addr == "" {
+			return errNoLeader
+		}
+		return c.pass(addr)
+	})
+}
+
+// commit has the row's command committed and answers.
+func (c *call) commit(ctx context.Context) error {
+	if err := c.authorize(); err != nil {
+		return err
+	}
+	cmd, err := c.row.Command(c.req)
+	if err != nil {
+		return err
+	}
+	result, err := c.s.propose(ctx, cmd)
+	if err == nil {
+		err = result.Err
+	}
+	if err != nil {
+		return err
+	}
+	return c.render(true)
+}
+
+// propose has a command committed, unless it would change nothing: a linearizable
+// read then confirms that, and the log is spared an entry.
+func (s *Server) propose(ctx context.Context, cmd catalog.Command) (catalog.Result, error) {
+	replica := s.deps.Replica
+	if !replica.Store().Preview(cmd).Changed {
+		if err := replica.ReadIndex(ctx); err != nil {
+			return catalog.Result{}, fmt.Errorf("%w: %w", errNoLeader, err)
+		}
+		if preview := replica.Store().Preview(cmd); !preview.Changed {
+			return preview, nil
+		}
+	}
+	return replica.Propose(ctx, cmd)
+}
