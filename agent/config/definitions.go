@@ -1,0 +1,143 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"muster/agent/checks"
+	"muster/agent/local"
+	"muster/catalog"
+)
+
+// serviceBlock is a service as a file says it. Field names match keys without
+// regard to case and underscores.
+type serviceBlock struct {
+	ID                string
+	Name              string
+	Kind              string
+	Tags              []string
+	Meta              map[string]string
+	Address           string
+	Port              int
+	SocketPath        string
+	TaggedAddresses   map[string]catalog.ServiceAddress
+	Weights           catalog.Weights
+	EnableTagOverride bool
+	Locality          *catalog.Locality
+	Proxy             catalog.Proxy
+	Connect           connectBlock
+	Check             []checkBlock
+	Checks            []checkBlock
+	Token             string
+}
+
+type connectBlock struct {
+	Native bool
+}
+
+// checkBlock is a check as a file says it.
+type checkBlock struct {
+	ID    string
+	Args  []string
+	Token string
+	checks.Definition
+}
+
+func (b *checkBlock) definition() (checks.Definition, error) {
+	d := b.Definition
+	if b.ID != "" && d.CheckID != "" && b.ID != d.CheckID {
+		return d, fmt.Errorf("has two IDs, id %q and check_id %q", b.ID, d.CheckID)
+	}
+	if b.ID != "" {
+		d.CheckID = b.ID
+	}
+	if len(b.Args) > 0 && len(d.ScriptArgs) > 0 {
+		return d, errors.New("has both args and script_args; they are the same")
+	}
+	if len(b.Args) > 0 {
+		d.ScriptArgs = b.Args
+	}
+	return d, nil
+}
+
+func (b *serviceBlock) service() catalog.Service {
+	return catalog.Service{
+		ID: b.ID, Service: b.Name, Kind: b.Kind, Tags: b.Tags, Meta: b.Meta,
+		Address: b.Address, Port: b.Port, SocketPath: b.SocketPath, TaggedAddresses: b.TaggedAddresses,
+		Weights: b.Weights, EnableTagOverride: b.EnableTagOverride, Locality: b.Locality,
+		Proxy: b.Proxy, Connect: catalog.Connect{Native: b.Connect.Native},
+	}
+}
+
+// addServices takes a service block, or a list of them.
+func (d *draft) addServices(path string, n *node, file string) {
+	c := decoder{d, file}
+	paths, nodes := c.elements(path, n)
+	for i, n := range nodes {
+		before := len(d.faults)
+		b := serviceBlock{Weights: catalog.Weights{Passing: 1, Warning: 1}}
+		c.decode(paths[i], n, reflect.ValueOf(&b).Elem())
+		def := local.ServiceDefinition{Service: b.service(), Token: b.Token}
+		for j, check := range append(b.Check, b.Checks...) {
+			check, err := check.definition()
+			if err != nil {
+				c.fault(paths[i], n, "check %d %v", j+1, err)
+			}
+			def.Checks = append(def.Checks, check)
+		}
+		if len(d.faults) > before {
+			continue
+		}
+		if err := validateService(def); err != nil {
+			c.fault(paths[i], n, "(%q): %v", b.Name, err)
+			continue
+		}
+		d.Definitions.Services = append(d.Definitions.Services, def)
+	}
+}
+
+// addChecks takes a check block, or a list of them.
+func (d *draft) addChecks(path string, n *node, file string) {
+	c := decoder{d, file}
+	paths, nodes := c.elements(path, n)
+	for i, n := range nodes {
+		before := len(d.faults)
+		var b checkBlock
+		c.decode(paths[i], n, reflect.ValueOf(&b).Elem())
+		check, err := b.definition()
+		if len(d.faults) > before {
+			continue
+		}
+		if err == nil && check.Name == "" {
+			err = errors.New("has no name")
+		}
+		if err == nil {
+			err = check.Validate()
+		}
+		if err != nil {
+			c.fault(paths[i], n, "(%q): %v", check.Name, err)
+			continue
+		}
+		d.Definitions.Checks = append(d.Definitions.Checks, local.CheckDefinition{Check: check, Token: b.Token})
+	}
+}
+
+// validateService applies the rules of services and checks, on copies with what
+// may be left out filled in.
+func validateService(def local.ServiceDefinition) error {
+	if def.Service.Service == "" {
+		return errors.New("has no name")
+	}
+	svc := def.Service
+	svc.Normalize()
+	if err := svc.Validate(); err != nil {
+		return err
+	}
+	for i, c := range def.Checks {
+		if err := c.Validate(); err != nil {
+			return fmt.Errorf("check %d: %w", i+1, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"time"
+
+	"muster/catalog"
+)
+
+// actedOn are the keys that change what the agent does.
+func actedOn() []Key {
+	var all []Key
+	for _, area := range [][]Key{identityKeys(), addressKeys(), clusterKeys(), checkKeys(), httpKeys(), logKeys()} {
+		all = append(all, area...)
+	}
+	return all
+}
+
+func identityKeys() []Key {
+	return []Key{
+		key("node_name", "node", "name of this node, unique in the cluster; default is the host's name", func(d *draft) *string { return &d.NodeName }),
+		key("node_id", "node-id", "UUID of this node, which stays when its name or address changes; default is a random one kept in the data directory", func(d *draft) *string { return &d.NodeID }),
+		key("node_meta", "node-meta", "metadata of this node as `key:value`; may be repeated", func(d *draft) *map[string]string { return &d.NodeMeta }),
+		key("datacenter", "datacenter", "datacenter of this agent; default dc1", func(d *draft) *string { return &d.Datacenter }),
+		key("primary_datacenter", "", "datacenter that /v1/agent/self names as the primary; default is the agent's own", func(d *draft) *string { return &d.PrimaryDatacenter }),
+		key("server", "server", "run in server mode: vote, and hold the catalog", func(d *draft) *bool { return &d.Server }),
+		key("data_dir", "data-dir", "directory in which the agent keeps its state", func(d *draft) *string { return &d.DataDir }),
+		key("pid_file", "pid-file", "file to write the agent's process ID to", func(d *draft) *string { return &d.PIDFile }),
+	}
+}
+
+func addressKeys() []Key {
+	return []Key{
+		key("bind_addr", "bind", "IP address or go-sockaddr template for traffic between agents; default 0.0.0.0", func(d *draft) *string { return &d.BindAddr }),
+		key("advertise_addr", "advertise", "IP address or template that other agents are told; default is the bind address, else this machine's private one", func(d *draft) *string { return &d.AdvertiseAddr }),
+		key("advertise_addr_wan", "advertise-wan", "address told to other datacenters; default is the advertised one", func(d *draft) *string { return &d.AdvertiseAddrWAN }),
+		key("serf_lan", "serf-lan-bind", "IP address or template for gossip; default is the bind address", func(d *draft) *string { return &d.SerfBindAddr }),
+		key("client_addr", "client", "IP addresses or templates, separated by spaces, on which HTTP is served; default 127.0.0.1", func(d *draft) *string { return &d.clientAddr }),
+		key("addresses.http", "", "addresses for HTTP instead of client_addr; unix:///path is a socket", func(d *draft) *string { return &d.httpAddr }),
+		key("ports.http", "http-port", "port of the HTTP API; -1 is off; default 8500", func(d *draft) *int { return &d.httpPort }),
+		key("ports.server", "server-port", "cluster port of servers; default 8300", func(d *draft) *int { return &d.ServerPort }),
+		key("ports.serf_lan", "serf-lan-port", "port for gossip; default 8301", func(d *draft) *int { return &d.SerfLANPort }),
+		key("unix_sockets.user", "", "user, by name or number, that owns the sockets", func(d *draft) *string { return &d.UnixSocket.User }),
+		key("unix_sockets.group", "", "group, by name or number, of the sockets", func(d *draft) *string { return &d.UnixSocket.Group }),
+		key("unix_sockets.mode", "", "permissions of the sockets, such as 0770", func(d *draft) *string { return &d.UnixSocket.Mode }),
+	}
+}
+
+func clusterKeys() []Key {
+	return []Key{
+		key("bootstrap", "bootstrap", "form a cluster of this server alone", func(d *draft) *bool { return &d.Bootstrap }),
+		key("bootstrap_expect", "bootstrap-expect", "how many servers form the cluster together", func(d *draft) *int { return &d.BootstrapExpect }),
+		key("retry_join", "retry-join", "address of an agent to join, tried until it answers; may be repeated", func(d *draft) *[]string { return &d.RetryJoin }),
+		key("start_join", "join", "the old name of retry_join", func(d *draft) *[]string { return &d.RetryJoin }),
+		key("retry_interval", "retry-interval", "pause between attempts to join; default 30s", func(d *draft) *time.Duration { return &d.RetryInterval }),
+		key("retry_max", "retry-max", "how many times to try to join before giving up; default 0, for ever", func(d *draft) *int { return &d.RetryMax }),
+		key("rejoin_after_leave", "rejoin", "join the peers known from before although this agent had left", func(d *draft) *bool { return &d.RejoinAfterLeave }),
+		key("leave_on_terminate", "", "leave the cluster at SIGTERM; default true for clients, false for servers", func(d *draft) *bool { return &d.LeaveOnTerminate }),
+		key("skip_leave_on_interrupt", "", "end without leaving at SIGINT; default false for clients, true for servers", func(d *draft) *bool { return &d.SkipLeaveOnInterrupt }),
+		key("reconnect_timeout", "", "after which a failed member is forgotten; default 72h", func(d *draft) *time.Duration { return &d.ReconnectTimeout }),
+		key("encrypt", "encrypt", "gossip key in base64, as keygen makes it", func(d *draft) *Secret { return &d.Encrypt }),
+		key("encrypt_verify_incoming", "", "refuse gossip in plain text where a key is set; default true", func(d *draft) *bool { return &d.EncryptVerifyIncoming }),
+		key("encrypt_verify_outgoing", "", "send no gossip in plain text where a key is set; default true", func(d *draft) *bool { return &d.EncryptVerifyOutgoing }),
+		key("disable_keyring_file", "disable-keyring-file", "keep gossip keys in memory only", func(d *draft) *bool { return &d.DisableKeyringFile }),
+		key("performance.raft_multiplier", "", "1 to 10; scales the election timeout of 150 to 300 ms and the heartbeat of 50 ms; default 1", func(d *draft) *int { return &d.RaftMultiplier }),
+		key("performance.rpc_hold_timeout", "", "how long a request waits for a leader; default 7s", func(d *draft) *time.Duration { return &d.RPCHoldTimeout }),
+		key("raft_snapshot_threshold", "", "entries applied between two snapshots; default 16384", func(d *draft) *uint64 { return &d.RaftSnapshotThreshold }),
+	}
+}
+
+func checkKeys() []Key {
+	block := func(path, doc string, add func(*draft, string, *node, string)) Key {
+		return Key{Path: path, Type: Block, Doc: doc, add: add}
+	}
+	return []Key{
+		block("service", "a service of this node", (*draft).addServices),
+		block("services", "services of this node", (*draft).addServices),
+		block("check", "a check of this node", (*draft).addChecks),
+		block("checks", "checks of this node", (*draft).addChecks),
+		key("enable_script_checks", "enable-script-checks", "allow script checks, from files and from the API", func(d *draft) *bool { return &d.EnableRemoteScriptChecks }),
+		key("enable_local_script_checks", "enable-local-script-checks", "allow script checks from files only", func(d *draft) *bool { return &d.EnableLocalScriptChecks }),
+		key("check_update_interval", "", "how long a check's output that changed without its status waits to be sent; default 5m", func(d *draft) *time.Duration { return &d.CheckUpdateInterval }),
+	}
+}
+
+func httpKeys() []Key {
+	return []Key{
+		key("ui", "ui", "serve the web UI", func(d *draft) *bool { return &d.UI }),
+		key("ui_config.enabled", "", "serve the web UI", func(d *draft) *bool { return &d.UI }),
+		key("enable_debug", "", "serve profiles at /debug/pprof/", func(d *draft) *bool { return &d.EnableDebug }),
+		key("default_query_time", "default-query-time", "how long a blocking query waits that does not say; default 5m", func(d *draft) *time.Duration { return &d.DefaultQueryTime }),
+		key("max_query_time", "max-query-time", "how long a blocking query may wait at most; default 10m", func(d *draft) *time.Duration { return &d.MaxQueryTime }),
+		key("http_config.response_headers", "", "headers added to every answer", func(d *draft) *map[string]string { return &d.ResponseHeaders }),
+		key("http_config.block_endpoints", "", "path prefixes that are answered with 403", func(d *draft) *[]string { return &d.BlockEndpoints }),
+		key("http_config.allow_write_http_from", "allow-write-http-from", "network, as CIDR, that may call write endpoints; may be repeated; default all", func(d *draft) *[]string { return &d.allowWriteFrom }),
+		key("http_config.max_header_bytes", "", "bound on a request's headers; default 1 MiB", func(d *draft) *int { return &d.HTTPLimits.MaxHeaderBytes }),
+		key("limits.http_max_conns_per_client", "", "connections from one address to the HTTP API; default 200, 0 is no bound", func(d *draft) *int { return &d.HTTPLimits.MaxConnsPerClient }),
+		key("limits.kv_max_value_size", "", "bound on a request's body in bytes; default 512 KiB", func(d *draft) *int { return &d.HTTPLimits.MaxBodyBytes }),
+	}
+}
+
+func logKeys() []Key {
+	return []Key{
+		key("log_level", "log-level", "trace, debug, info, warn or error; default info", func(d *draft) *string { return &d.logLevel }),
+		key("log_json", "log-json", "write logs as JSON", func(d *draft) *bool { return &d.Log.JSON }),
+		key("log_file", "log-file", "file to write the log to as well; a path that ends in / is a directory", func(d *draft) *string { return &d.Log.File }),
+		key("log_rotate_bytes", "log-rotate-bytes", "size at which a new log file is begun; default 0, no bound", func(d *draft) *int { return &d.Log.RotateBytes }),
+		key("log_rotate_duration", "log-rotate-duration", "age at which a new log file is begun; default 24h", func(d *draft) *time.Duration { return &d.Log.RotateDuration }),
+		key("log_rotate_max_files", "log-rotate-max-files", "how many old log files to keep; default 0, all; -1 keeps none", func(d *draft) *int { return &d.Log.RotateMaxFiles }),
+	}
+}
+
+// node is the catalog entry that the configuration makes of this agent, for the
+// catalog's own rules to judge.
+func (c *Config) node() catalog.Node {
+	return catalog.Node{ID: c.NodeID, Node: c.NodeName, Address: c.AdvertiseAddr, Datacenter: c.Datacenter, Meta: c.NodeMeta}
+}
