@@ -20,6 +20,7 @@ type Local interface {
 	Services() map[string]*catalog.Service // by ID
 	Service(id string) (*catalog.Service, bool)
 	Checks() map[string]*catalog.Check // by ID
+	Check(id string) (*catalog.Check, bool)
 	// Changed gives a channel that is closed at the next change of any service
 	// or check: take it before looking.
 	Changed() <-chan struct{}
