@@ -55,6 +55,12 @@ type Config struct {
 	// MaxPendingBytes bounds what waits in memory to be applied; beyond it
 	// entries are read back from the log. Default 32 MiB.
 	MaxPendingBytes int
+	// MaxUnwrittenBytes bounds what waits for this server's disk; beyond it
+	// proposals are refused with core.ErrOverloaded. Default 64 MiB.
+	MaxUnwrittenBytes int
+	// MaxCommandBytes bounds one proposal; a larger one is refused with
+	// ErrTooLarge. Default 8 MiB.
+	MaxCommandBytes int
 	// MaxInbox bounds queued proposals and, separately, queued messages; what
 	// comes on top is refused with core.ErrOverloaded or dropped. Default 16384.
 	MaxInbox int
@@ -84,6 +90,8 @@ func DefaultConfig() Config {
 		MaxAppendBytes:     1 << 20,
 		CacheBytes:         16 << 20,
 		MaxPendingBytes:    32 << 20,
+		MaxUnwrittenBytes:  64 << 20,
+		MaxCommandBytes:    8 << 20,
 		MaxInbox:           16384,
 		Rand:               runtimeRand,
 		Logger:             slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -116,6 +124,9 @@ func (c Config) Validate() error {
 	check(c.MaxAppendBytes > 0, "MaxAppendBytes is %d; it must be above zero", c.MaxAppendBytes)
 	check(c.CacheBytes > 0, "CacheBytes is %d; it must be above zero", c.CacheBytes)
 	check(c.MaxPendingBytes > 0, "MaxPendingBytes is %d; it must be above zero", c.MaxPendingBytes)
+	check(c.MaxUnwrittenBytes > 0, "MaxUnwrittenBytes is %d; it must be above zero", c.MaxUnwrittenBytes)
+	check(c.MaxCommandBytes > 0 && c.MaxCommandBytes <= 16<<20,
+		"MaxCommandBytes is %d; it must be from 1 to 16 MiB, so that a command fits a message", c.MaxCommandBytes)
 	check(c.MaxInbox > 0, "MaxInbox is %d; it must be above zero", c.MaxInbox)
 	return errors.Join(errs...)
 }

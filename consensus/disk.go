@@ -20,6 +20,7 @@ type disk struct {
 type write struct {
 	disk  *disk
 	batch wal.Batch
+	bytes int // of its entries
 	seq   uint64
 	last  core.EntryID   // end of the log after this write
 	cuts  uint64         // Engine.cuts when it was queued
@@ -33,6 +34,7 @@ func (w *write) run() error { return w.disk.append([]*write{w}) }
 
 func (w *write) finish(e *Engine) {
 	e.unwritten--
+	e.unwrittenBytes -= w.bytes
 	if w.seq == 0 {
 		return
 	}

@@ -59,10 +59,11 @@ type Engine struct {
 	waiting waiting
 
 	// Writing (see output.go).
-	unwritten  int          // write tasks not finished
-	durable    uint64       // of the log as queued, what is on disk
-	cuts       uint64       // how often queued writes shortened the log
-	lastQueued core.EntryID // last entry of the log once all queued writes are done
+	unwritten      int          // write tasks not finished
+	unwrittenBytes int          // of entries in them
+	durable        uint64       // of the log as queued, what is on disk
+	cuts           uint64       // how often queued writes shortened the log
+	lastQueued     core.EntryID // last entry of the log once all queued writes are done
 
 	// Snapshots (see snapshot.go).
 	snapshot      core.SnapshotMeta // newest on this disk
@@ -128,6 +129,9 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 	if err := e.machine.restore(r.Snapshot); err != nil {
 		return nil, err
 	}
+	for _, repair := range l.Repairs() {
+		e.log.Warn("raft log was repaired", "what", repair)
+	}
 	e.refresh()
 	e.commit = e.status.Commit
 	e.lastQueued = core.EntryID{Index: e.status.LastIndex, Term: e.status.LastTerm}
@@ -176,9 +180,7 @@ func (e *Engine) take(in *Input) {
 	for _, p := range in.Promises {
 		e.requestPromise(p)
 	}
-	if len(in.Proposals) > 0 {
-		e.core.Propose(e.now, e.waiting.ask(in.Proposals, e.now))
-	}
+	e.propose(in.Proposals)
 	for _, c := range in.Changes {
 		e.core.Change(e.now, e.waiting.token(asked{waiter: c.Waiter}), c.Change)
 	}
@@ -187,6 +189,20 @@ func (e *Engine) take(in *Input) {
 	}
 	if len(in.Reads) > 0 {
 		e.core.ReadIndex(e.now, e.waiting.read(in.Reads))
+	}
+}
+
+// propose passes proposals on, unless the disk is so far behind that what waits
+// for it would not fit in memory: a majority of others may well be faster.
+func (e *Engine) propose(ps []Proposal) {
+	switch {
+	case len(ps) == 0:
+	case e.unwrittenBytes > e.cfg.MaxUnwrittenBytes:
+		for _, p := range ps {
+			p.Waiter.Done(Result{Err: core.ErrOverloaded})
+		}
+	default:
+		e.core.Propose(e.now, e.waiting.ask(ps, e.now))
 	}
 }
 
@@ -227,6 +243,9 @@ func (e *Engine) Applied() uint64 { return e.applied }
 
 // Term gives the term of a log entry, if the log or a snapshot still tells.
 func (e *Engine) Term(index uint64) (term uint64, ok bool) { return e.core.Term(index) }
+
+// Faults counts messages that contradicted what is committed or elected.
+func (e *Engine) Faults() uint64 { return e.faults }
 
 // Cuts counts how often the log was shortened: a conflict truncated it or a
 // snapshot replaced it.

@@ -16,6 +16,8 @@ var (
 	ErrUnknown = errors.New("outcome unknown: the command was handed to the replicated log, but this server cannot tell whether it was committed")
 	// ErrStopped: the node is stopping or was never started.
 	ErrStopped = errors.New("consensus is not running on this server")
+	// ErrTooLarge: the command is beyond Config.MaxCommandBytes.
+	ErrTooLarge = errors.New("command is too large for the replicated log")
 	// ErrNotEmpty: a promise or a bootstrap needs a server without any log.
 	ErrNotEmpty = errors.New("this server already has Raft state")
 )

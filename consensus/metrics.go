@@ -47,6 +47,7 @@ var gauges = []gauge{
 	{desc("snapshot_lag_entries", "Entries applied since the newest snapshot."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Applied) - float64(s.Snapshot.Index) }},
 	{desc("last_contact_seconds", "Time since the leader was heard; on the leader, since a quorum was. -1 if never."), prometheus.GaugeValue, func(s *Status) float64 { return contact(s.LastContact) }},
 	{desc("voters", "Servers that count in majorities."), prometheus.GaugeValue, func(s *Status) float64 { return float64(voters(s.Config)) }},
+	{desc("faults_total", "Messages that contradicted what is committed or elected."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Faults) }},
 	{desc("messages_dropped_total", "Received messages dropped because this server was flooded."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Dropped) }},
 }
 

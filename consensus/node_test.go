@@ -229,6 +229,9 @@ func TestNode_ReplaysItsLogAfterRestart(t *testing.T) {
 			t.Fatalf("proposal %d: %v, %v", i, got, err)
 		}
 	}
+	if _, _, err := n.Propose(t.Context(), make([]byte, consensus.DefaultConfig().MaxCommandBytes+1)); !errors.Is(err, consensus.ErrTooLarge) {
+		t.Errorf("too large a proposal: %v", err)
+	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}

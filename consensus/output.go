@@ -52,8 +52,12 @@ func (e *Engine) persist(o *core.Output) {
 	if len(o.Entries) > 0 {
 		e.extend(o.Entries)
 	}
+	for _, entry := range o.Entries {
+		w.bytes += cost(entry)
+	}
 	w.disk, w.last, w.cuts = &e.disk, e.lastQueued, e.cuts
 	e.unwritten++
+	e.unwrittenBytes += w.bytes
 	e.submit(LaneDisk, w)
 }
 

@@ -69,6 +69,9 @@ func unknown(err error) error {
 //
 // data must not be changed afterwards.
 func (n *Node) Propose(ctx context.Context, data []byte) (result any, id core.EntryID, err error) {
+	if len(data) > n.cfg.MaxCommandBytes {
+		return nil, id, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(data), n.cfg.MaxCommandBytes)
+	}
 	start := time.Now()
 	r, err := n.do(ctx, len(data), func(in *Input, w Waiter) {
 		in.Proposals = append(in.Proposals, Proposal{Data: data, Waiter: w})

@@ -35,6 +35,9 @@ type Status struct {
 	Promise Promise
 	// Dropped counts received messages beyond the bounds of the inbox.
 	Dropped uint64
+	// Faults counts messages of other servers that contradicted what is committed
+	// or elected: some disk or identity in the cluster is not what it claims.
+	Faults uint64
 }
 
 // Leading says whether this server leads and has applied an entry of its own
@@ -52,6 +55,7 @@ type page struct {
 	ready       bool
 	snapshot    core.SnapshotMeta
 	promise     Promise
+	faults      uint64
 }
 
 // board shows the loop's latest page and wakes those who wait for a change.
@@ -89,6 +93,7 @@ func (n *Node) publish(now core.Instant) {
 		ready:       e.applied >= e.ready,
 		snapshot:    e.snapshot,
 		promise:     e.promise,
+		faults:      e.faults,
 	}
 	n.board.page.Store(p)
 	if old == nil || e.differs(old) {
@@ -154,6 +159,7 @@ func (n *Node) Status() Status {
 		Log:         n.engine.disk.log.Stats(),
 		Promise:     p.promise,
 		Dropped:     n.dropped.Load(),
+		Faults:      p.faults,
 	}
 	s.Commit = max(s.Commit, s.Applied) // the page may be older
 	s.Pending = s.Commit - s.Applied

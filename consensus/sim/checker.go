@@ -71,6 +71,9 @@ func (c *checker) turned(s *server) {
 	if leads {
 		s.wasLeader = term
 	}
+	if s.engine.Faults() > 0 {
+		c.fail("%s: was sent what contradicts committed state, though no disk was damaged", s.id)
+	}
 	c.committed(s)
 	if applied := s.engine.Applied(); applied < s.applied {
 		c.fail("%s: applied index went back from %d to %d", s.id, s.applied, applied)
