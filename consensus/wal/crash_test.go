@@ -104,7 +104,7 @@ type script struct {
 func TestCrash_AtEveryIOCallUnderEveryLaw(t *testing.T) {
 	const steps = 200
 	seeds := uint64(2)
-	if testing.Short() {
+	if testing.Short() || underRace {
 		seeds = 1
 	}
 	total := 0
