@@ -77,7 +77,9 @@ func (a *answers) get(store *state.Store, question string, evaluate func(*state.
 	return fresh, nil
 }
 
-// holds says whether nothing has moved that an answer was made of.
+// holds says whether nothing has moved that an answer was made of. Topics only
+// move on, past all that they were at before. (A view's index is at least 1; no
+// command has that one, as a log begins with its configuration.)
 func (a *answer) holds(v *state.View) bool {
 	for _, t := range a.topics {
 		v.Read(t)

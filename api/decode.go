@@ -23,7 +23,29 @@ func Decode(body []byte, v any) error {
 	case errors.Is(err, io.EOF):
 		return invalid("Request decode failed: EOF")
 	}
+	if t := (*json.UnmarshalTypeError)(nil); errors.As(err, &t) {
+		where := "the body"
+		if t.Field != "" {
+			where = "field " + t.Field
+		}
+		return invalid("Request decode failed: json: cannot unmarshal %s into %s, which is a %s", t.Value, where, kindName(t.Type))
+	}
 	return invalid("Request decode failed: %v", err)
+}
+
+// kindName is what JSON calls a type.
+func kindName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "object"
+	case reflect.Slice, reflect.Array:
+		return "list"
+	case reflect.Bool, reflect.String:
+		return t.Kind().String()
+	case reflect.Pointer:
+		return kindName(t.Elem())
+	}
+	return "number"
 }
 
 // DecodeLoosely is what a type's UnmarshalJSON calls whose fields also go by

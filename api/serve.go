@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"muster/catalog/acl"
 )
@@ -118,12 +119,20 @@ func (c *call) parse() (err error) {
 	return err
 }
 
+// bodyTimeout is how long a caller may take to send a body.
+const bodyTimeout = 30 * time.Second
+
 // body reads a bounded body.
 func (c *call) body() ([]byte, error) {
 	limit := c.s.cfg.MaxBodyBytes
 	if c.r.ContentLength > limit {
 		return nil, tooLarge(c.r.ContentLength, limit)
 	}
+	// A caller that sends a byte now and then holds memory and a connection. Not
+	// every ResponseWriter has deadlines; those of a listening server have.
+	conn := http.NewResponseController(c.w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
 	var over *http.MaxBytesError
 	switch {

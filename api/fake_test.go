@@ -1,0 +1,379 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"muster/api"
+	"muster/api/agentapi"
+	"muster/api/catalogapi"
+	"muster/api/operatorapi"
+	"muster/catalog"
+	"muster/catalog/state"
+)
+
+// fakeReplica is a server's copy of the catalog with a log of its own.
+type fakeReplica struct {
+	store  *state.Store
+	mu     sync.Mutex // one command after the other
+	index  atomic.Uint64
+	leads  atomic.Bool
+	age    time.Duration
+	reads  atomic.Int64 // calls of ReadIndex
+	writes atomic.Int64 // commands committed
+	// propose, where it is set, answers instead of the log.
+	propose func() error
+}
+
+func newReplica() *fakeReplica {
+	r := &fakeReplica{store: state.New()}
+	r.index.Store(10) // a log begins with other things than commands
+	r.leads.Store(true)
+	return r
+}
+
+func (r *fakeReplica) Store() *state.Store { return r.store }
+
+func (r *fakeReplica) Propose(_ context.Context, cmd catalog.Command) (catalog.Result, error) {
+	if r.propose != nil {
+		if err := r.propose(); err != nil {
+			return catalog.Result{}, err
+		}
+	}
+	data, err := catalog.EncodeCommand(cmd)
+	if err != nil {
+		return catalog.Result{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writes.Add(1)
+	return r.store.Apply([]state.Entry{{Index: r.index.Add(1), Data: data}})[0], nil
+}
+
+func (r *fakeReplica) ReadIndex(context.Context) error {
+	r.reads.Add(1)
+	if !r.leads.Load() {
+		return errors.New("no leader is known")
+	}
+	return nil
+}
+
+func (r *fakeReplica) IsLeader() bool             { return r.leads.Load() }
+func (r *fakeReplica) KnownLeader() bool          { return r.leads.Load() }
+func (r *fakeReplica) LastContact() time.Duration { return r.age }
+
+// register commits a registration.
+func (r *fakeReplica) register(t testing.TB, node, service, status string) {
+	t.Helper()
+	cmd := &catalog.Register{Node: catalog.Node{Node: node, Address: "192.0.2.1", Datacenter: "dc1"}}
+	if service != "" {
+		cmd.Service = &catalog.Service{Service: service, Port: 80}
+		cmd.Checks = []catalog.Check{{CheckID: "c-" + service, Name: "c", Status: status, ServiceID: service}}
+	}
+	cmd.Normalize()
+	if result, err := r.Propose(context.Background(), cmd); err != nil || result.Err != nil {
+		t.Fatal(err, result.Err)
+	}
+}
+
+// fakeCluster is the way to other servers.
+type fakeCluster struct {
+	mu      sync.Mutex
+	leader  string
+	servers []string
+	failed  []string
+	changed chan struct{}
+}
+
+func newCluster(servers ...string) *fakeCluster {
+	return &fakeCluster{servers: servers, changed: make(chan struct{})}
+}
+
+func (c *fakeCluster) LeaderAddr() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leader
+}
+
+func (c *fakeCluster) Servers() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.servers
+}
+
+func (c *fakeCluster) Failed(addr string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed = append(c.failed, addr)
+}
+
+func (c *fakeCluster) RoundTrip(addr string, r *http.Request) (*http.Response, error) {
+	r.URL.Scheme, r.URL.Host = "http", addr
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func (c *fakeCluster) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// set changes who leads and who is there, and wakes all.
+func (c *fakeCluster) set(leader string, servers ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader, c.servers = leader, servers
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// fakeAgent keeps services and checks in maps.
+type fakeAgent struct {
+	mu       sync.Mutex
+	services map[string]*catalog.Service
+	checks   map[string]*catalog.Check
+	changed  chan struct{}
+	calls    []string // of the cluster's and the process's methods
+}
+
+func newAgent() *fakeAgent {
+	return &fakeAgent{services: map[string]*catalog.Service{}, checks: map[string]*catalog.Check{}, changed: make(chan struct{})}
+}
+
+func (a *fakeAgent) update(change func() error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := change(); err != nil {
+		return err
+	}
+	close(a.changed)
+	a.changed = make(chan struct{})
+	return nil
+}
+
+func (a *fakeAgent) Services() map[string]*catalog.Service { return a.services }
+func (a *fakeAgent) Checks() map[string]*catalog.Check     { return a.checks }
+func (a *fakeAgent) DataDir() string                       { return "" }
+
+func (a *fakeAgent) Service(id string) (*catalog.Service, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.services[catalog.Fold(id)]
+	return s, ok
+}
+
+func (a *fakeAgent) Check(id string) (*catalog.Check, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c, ok := a.checks[catalog.Fold(id)]
+	return c, ok
+}
+
+func (a *fakeAgent) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+func (a *fakeAgent) AddService(s catalog.Service, checks []agentapi.Check, o agentapi.Options) error {
+	s.Normalize()
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	return a.update(func() error {
+		if o.ReplaceChecks {
+			clear(a.checks)
+		}
+		a.services[catalog.Fold(s.ID)] = &s
+		for i, c := range checks {
+			if c.CheckID == "" {
+				c.CheckID = fmt.Sprintf("service:%s:%d", s.ID, i+1)
+			}
+			c.ServiceID = s.ID
+			a.put(c)
+		}
+		return nil
+	})
+}
+
+// put keeps a check the way an agent shows it. The caller holds mu.
+func (a *fakeAgent) put(c agentapi.Check) {
+	check := &catalog.Check{Node: "n1", CheckID: c.CheckID, Name: c.Name, Notes: c.Notes, Status: c.Status, ServiceID: c.ServiceID, Type: "ttl"}
+	if s := a.services[catalog.Fold(c.ServiceID)]; s != nil && c.ServiceID != "" {
+		check.ServiceName, check.ServiceTags = s.Service, s.Tags
+	}
+	if c.Interval > 0 {
+		check.Type, check.Interval = "http", c.Interval.String()
+	}
+	check.Normalize()
+	a.checks[catalog.Fold(check.CheckID)] = check
+}
+
+func (a *fakeAgent) RemoveService(id string) error {
+	return a.update(func() error { delete(a.services, catalog.Fold(id)); return nil })
+}
+
+func (a *fakeAgent) AddCheck(c agentapi.Check, _ agentapi.Options) error {
+	if c.CheckID == "" {
+		c.CheckID = c.Name
+	}
+	return a.update(func() error { a.put(c); return nil })
+}
+
+func (a *fakeAgent) RemoveCheck(id string) error {
+	return a.update(func() error { delete(a.checks, catalog.Fold(id)); return nil })
+}
+
+func (a *fakeAgent) UpdateTTL(id, status, output string) error {
+	return a.update(func() error {
+		c := *a.checks[catalog.Fold(id)]
+		c.Status, c.Output = status, output
+		a.checks[catalog.Fold(id)] = &c
+		return nil
+	})
+}
+
+func (a *fakeAgent) MaintainService(id string, on bool, reason string) error {
+	return a.maintain(catalog.ServiceMaintenancePrefix+id, id, on, reason)
+}
+
+func (a *fakeAgent) MaintainNode(on bool, reason string) error {
+	return a.maintain(catalog.NodeMaintenance, "", on, reason)
+}
+
+func (a *fakeAgent) maintain(checkID, serviceID string, on bool, reason string) error {
+	return a.update(func() error {
+		delete(a.checks, checkID)
+		if on {
+			a.put(agentapi.Check{CheckID: checkID, Name: "maintenance", ServiceID: serviceID, Notes: reason})
+			a.checks[checkID].Type = "maintenance"
+		}
+		return nil
+	})
+}
+
+func (a *fakeAgent) called(format string, args ...any) error {
+	a.calls = append(a.calls, fmt.Sprintf(format, args...))
+	return nil
+}
+
+func (a *fakeAgent) Members(wan bool) []agentapi.Member {
+	if wan {
+		return nil
+	}
+	return []agentapi.Member{
+		{Name: "n1", Addr: "192.0.2.1", Port: 8301, Tags: map[string]string{"dc": "dc1", "role": "consul"}, Status: 1},
+		{Name: "n2", Addr: "192.0.2.2", Port: 8301, Tags: map[string]string{"dc": "dc1", "role": "node"}, Status: 4},
+	}
+}
+
+func (a *fakeAgent) Join(_ context.Context, address string, wan bool) error {
+	return a.called("join %s %v", address, wan)
+}
+func (a *fakeAgent) Leave(context.Context) error { return a.called("leave") }
+func (a *fakeAgent) ForceLeave(node string, prune, wan bool) error {
+	return a.called("force-leave %s %v %v", node, prune, wan)
+}
+func (a *fakeAgent) Reload(context.Context) error { return a.called("reload") }
+
+func (a *fakeAgent) Version() agentapi.Version { return agentapi.Version{HumanVersion: "1.21.4"} }
+
+func (a *fakeAgent) Self() agentapi.Self {
+	return agentapi.Self{
+		Config:      agentapi.SelfConfig{Datacenter: "dc1", NodeName: "n1", Server: true, Version: "1.21.4"},
+		DebugConfig: map[string]any{"SerfAdvertiseAddrLAN": "tcp://192.0.2.1:8301"},
+		Member:      a.Members(false)[0],
+		Stats:       map[string]map[string]string{"agent": {"services": "0"}},
+		Meta:        map[string]string{},
+	}
+}
+
+// fakeQuorum is a quorum of one.
+type fakeQuorum struct{}
+
+func (fakeQuorum) LeaderAddr() string { return "192.0.2.1:8300" }
+func (fakeQuorum) Peers() []string    { return []string{"192.0.2.1:8300"} }
+func (fakeQuorum) Configuration() ([]operatorapi.Server, uint64) {
+	return []operatorapi.Server{{ID: "id-1", Node: "n1", Address: "192.0.2.1:8300", Leader: true, ProtocolVersion: "3", Voter: true, LastIndex: 7}}, 1
+}
+
+// rig is an agent's API with the fakes that it stands on.
+type rig struct {
+	t       testing.TB
+	replica *fakeReplica
+	cluster *fakeCluster
+	agent   *fakeAgent
+	server  *api.Server
+	users   http.Handler
+}
+
+// newRig makes the API of a server that leads, as change has it.
+func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
+	t.Helper()
+	r := &rig{t: t, replica: newReplica(), cluster: newCluster(), agent: newAgent()}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector())
+	cfg := api.DefaultConfig()
+	deps := api.Deps{Replica: r.replica, Cluster: r.cluster, Registerer: registry, Gatherer: registry}
+	for _, f := range change {
+		f(&cfg, &deps)
+	}
+	if replica, ok := deps.Replica.(*fakeReplica); ok {
+		r.replica = replica
+	}
+	if cluster, ok := deps.Cluster.(*fakeCluster); ok {
+		r.cluster = cluster
+	}
+	var err error
+	r.server, err = api.New(cfg, deps,
+		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
+		catalogapi.Routes(cfg.Datacenter), operatorapi.Routes(fakeQuorum{}), extraRoutes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.users = r.server.Handler()
+	return r
+}
+
+// asClient makes an agent in client mode, which knows these servers.
+func asClient(servers ...string) func(*api.Config, *api.Deps) {
+	return func(_ *api.Config, d *api.Deps) {
+		d.Replica, d.Cluster = nil, newCluster(servers...)
+	}
+}
+
+// extraRoutes are routes that only tests have.
+func extraRoutes() []api.Route {
+	return []api.Route{{
+		Method: http.MethodGet, Path: "/v1/test/panic", Kind: api.Local, Doc: "Panics.",
+		Do: func(*api.Request) (any, error) { panic("on purpose") },
+	}}
+}
+
+// do has a request answered without a network.
+func (r *rig) do(method, target, body string, header ...string) *httptest.ResponseRecorder {
+	r.t.Helper()
+	return do(r.t, r.users, method, target, body, header...)
+}
+
+func do(t testing.TB, h http.Handler, method, target, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	req := httptest.NewRequest(method, target, strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	return w
+}
