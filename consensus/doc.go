@@ -34,7 +34,7 @@
 //     before the fsync that makes it true.
 //   - A failed write ends Run with the reason; after it nothing is sent from
 //     that lane, acknowledged or retried.
-//   - applied <= handed <= commit. Entries are applied once, in order, and only
+//   - applied <= handed, applied <= commit. Entries are applied once, in order, and only
 //     when committed; results go to those that wait by (term, index).
 //   - Propose tells three outcomes apart: done (nil error), known not done
 //     (core.ErrNotLeader, core.ErrOverloaded, core.ErrLeadershipLost, ErrStopped …)

@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"path/filepath"
+	"strings"
+
 	"muster/consensus"
 	"muster/consensus/core"
 	"muster/consensus/wal/memfs"
@@ -101,6 +104,34 @@ func (s *server) crash() {
 	s.life++ // voids all that was scheduled
 	s.engine = nil
 	s.fs = s.fs.Crash(law, s.sim.rand)
+	if s.sim.chance(0.2) {
+		s.loseTail()
+	}
+}
+
+// loseTail cuts the newest log segment short, as a disk does that lied about a
+// sync. It happens to one server in a run, since more could take what was
+// acknowledged with them.
+func (s *server) loseTail() {
+	if !s.sim.plan.LosesTail || s.sim.damaged || s.sim.healed {
+		return
+	}
+	names, err := s.fs.ReadDir("raft")
+	if err != nil {
+		s.sim.check.fail("%s: %v", s.id, err)
+		return
+	}
+	for i := len(names) - 1; i >= 0; i-- {
+		if !strings.HasSuffix(names[i], ".wal") {
+			continue
+		}
+		// The first three sectors are the segment's header and first batch.
+		if s.fs.Truncate(filepath.Join("raft", names[i]), int64(3+s.sim.rand.IntN(4))*512) {
+			s.sim.damaged = true
+			s.sim.trace("damage %s: %s cut", s.id, names[i])
+		}
+		return
+	}
 }
 
 // tear runs a lane's work until some operation on the disk, after which nothing
@@ -183,6 +214,9 @@ func (s *Sim) changeMembers() {
 		if s.chance(0.3) {
 			ch.Kind = core.RemoveServer
 		}
+	}
+	if shrinks := ch.Kind == core.DemoteVoter || ch.Kind == core.RemoveServer; shrinks && s.plan.LosesTail {
+		return // of two voters with one voteless nobody could ever be elected
 	}
 	s.trace("change %d of %s on %s", ch.Kind, ch.ID, l.id)
 	l.in.Changes = append(l.in.Changes, consensus.Change{Change: ch,

@@ -27,9 +27,10 @@ type Plan struct {
 	ApplyMax           core.Duration
 	SkewPPM            int64 // clocks run up to this much apart, in millionths
 
-	Trouble core.Duration // mean time between faults
-	Think   core.Duration // mean time between a client's operations
-	Padding int           // commands have up to this many bytes
+	LosesTail bool          // some server's log loses its end in a crash
+	Trouble   core.Duration // mean time between faults
+	Think     core.Duration // mean time between a client's operations
+	Padding   int           // commands have up to this many bytes
 
 	SnapshotEntries uint64
 	SegmentBytes    int64
@@ -68,6 +69,7 @@ func Draw(seed uint64) Plan {
 		CacheBytes:      pick(200, 2000, 1_000_000),
 		MaxPendingBytes: pick(100, 10_000, 1_000_000),
 	}
+	p.LosesTail = p.Servers > 1 && c.chance(0.2)
 	if c.chance(0.7) {
 		p.Loss = c.rand.Float64() * 0.1
 		p.Double = c.rand.Float64() * 0.1

@@ -63,6 +63,9 @@ func (s *server) start() {
 		return
 	}
 	s.engine = e
+	if e.Status().Voteless {
+		s.sim.met(CameBackVoteless)
+	}
 	st := e.Status()
 	s.sim.trace("start %s term=%d last=%d/%d commit=%d voteless=%v", s.id, st.Term, st.LastTerm, st.LastIndex, st.Commit, st.Voteless)
 	s.wake()

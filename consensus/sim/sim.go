@@ -22,6 +22,7 @@ type Sim struct {
 	ops      uint64 // operations that clients have begun to write
 	progress uint64 // index of the last write that was acknowledged
 	healed   bool   // second phase
+	damaged  bool   // some server's log lost its end
 }
 
 // Report is what a run came to.

@@ -19,6 +19,7 @@ const (
 	ReadForFollower
 	Crashed
 	TornWork
+	CameBackVoteless
 	MajorityCrashed
 	Paused
 	DiskStalled
@@ -35,7 +36,7 @@ var situationNames = [...]string{
 	"leader elected", "write answered", "read answered", "read on a follower",
 	"outcome unknown", "entry rolled back and client told", "client gave up", "log cut", "configuration rolled back",
 	"snapshot taken", "snapshot installed", "read from disk for a follower",
-	"crash", "crash amid disk work", "majority crashed", "process paused", "disk stalled",
+	"crash", "crash amid disk work", "came back voteless", "majority crashed", "process paused", "disk stalled",
 	"partition", "one-way cut", "message cut", "membership changed", "leadership transferred",
 	"progress without a minority",
 }
