@@ -34,6 +34,10 @@ type Snapshots struct {
 	// whole. It isn't changed later.
 	damaged []error
 
+	// publishing is held over the I/O that makes a snapshot the newest one, so
+	// that none drops the file of another.
+	publishing sync.Mutex
+
 	// mu guards what follows and is never held over I/O.
 	mu        sync.Mutex
 	list      []core.SnapshotMeta // newest first; durable
@@ -214,8 +218,14 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 func (r *snapshotReader) Close() error { return r.f.Close() }
 
 // publish gives a written and synced file its name, enters it and drops what is
-// no longer needed.
+// no longer needed. A snapshot that a newer one has overtaken is dropped itself.
 func (s *Snapshots) publish(tmp string, m core.SnapshotMeta) error {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if newest, ok := s.Latest(); ok && newest.Index > m.Index {
+		err := fmt.Errorf("snapshot (%d, %d): a newer one at (%d, %d) has come first", m.Term, m.Index, newest.Term, newest.Index)
+		return errors.Join(err, s.fsys.Remove(tmp))
+	}
 	if err := publish(s.fsys, tmp, filepath.Join(s.dir, snapshotName(m))); err != nil {
 		return err
 	}

@@ -166,6 +166,25 @@ func TestSnapshot_DamagedNewestIsPassedOverOnlyIfTheLogReaches(t *testing.T) {
 	}
 }
 
+// A snapshot from the leader may arrive while an own one is being written.
+func TestSnapshot_OvertakenByANewerOneIsDropped(t *testing.T) {
+	fsys := memfs.New()
+	l, _ := open(t, fsys)
+	must(t, l.Append(wal.Batch{Entries: entries(1, 9, 1)}))
+	w, err := l.Snapshots().Create(metaAt(5, 1))
+	must(t, err)
+	newer := mustSnapshot(t, l, 8, 1, 100)
+	if _, err := w.Commit(); err == nil || !strings.Contains(err.Error(), "newer") {
+		t.Fatalf("commit: %v", err)
+	}
+	if names := strings.Join(files(t, fsys), " "); strings.Count(names, "snap") != 1 {
+		t.Fatalf("files %s", names)
+	}
+	if _, r := reopen(t, fsys, l); !reflect.DeepEqual(r.Snapshot, newer) {
+		t.Fatalf("restored %+v", r.Snapshot)
+	}
+}
+
 func TestReceive_ResumesAfterARestart(t *testing.T) {
 	data := bytes.Repeat([]byte("a snapshot of some size; "), 12_000) // 300 kB
 	at := core.EntryID{Term: 3, Index: 50}
