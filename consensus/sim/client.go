@@ -10,9 +10,8 @@ import (
 // client does one operation after the other, on the server that it believes to
 // be the leader, at times on any.
 type client struct {
-	sim  *Sim
-	at   *server // where it turned to last
-	busy *call
+	sim *Sim
+	at  *server // where it turned to last
 }
 
 // call is one operation under way. It implements consensus.Waiter.
@@ -36,7 +35,6 @@ func (c *client) act() {
 		return
 	}
 	k := &call{client: c, server: s, life: s.life, floor: c.sim.check.floor}
-	c.busy = k
 	if c.sim.chance(0.3) {
 		s.in.Reads = append(s.in.Reads, k)
 	} else {
@@ -84,12 +82,7 @@ func (k *call) giveUp() {
 	if k.op != 0 {
 		k.client.sim.met(GaveUp)
 	}
-	k.client.next()
-}
-
-func (c *client) next() {
-	c.busy = nil
-	c.think()
+	k.client.think()
 }
 
 // Done implements consensus.Waiter.
@@ -113,7 +106,7 @@ func (k *call) Done(r consensus.Result) {
 	}
 	if !k.over {
 		k.over = true
-		k.client.next()
+		k.client.think()
 	}
 }
 

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"fmt"
-
 	"muster/consensus"
 	"muster/consensus/core"
 	"muster/consensus/wal/memfs"
@@ -198,6 +196,3 @@ func (s *server) pause(d core.Duration) {
 		s.wake()
 	})
 }
-
-// String names the server in traces.
-func (s *server) String() string { return fmt.Sprintf("%s (life %d)", s.id, s.life) }
