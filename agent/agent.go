@@ -216,9 +216,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.quorum != nil {
 		run(a.quorum.run)
 		run(a.leadWhileElected)
-		if a.cfg.BootstrapExpect > 0 {
-			run(a.bootstrap.run)
-		}
+		run(a.bootstrap.run)
 	}
 	run(a.state.Run)
 	run(a.syncer.Run)

@@ -55,13 +55,22 @@ type bootstrapper struct {
 // bootstrapState is a server's answer to bootstrapStatePath.
 type bootstrapState struct {
 	Empty     bool
-	ClusterID string
+	ClusterID string // of its configuration
+	Promised  string // cluster ID of the promise that it holds
+}
+
+func (b *bootstrapper) state() bootstrapState {
+	s := b.node.Status()
+	return bootstrapState{
+		Empty:     s.LastIndex == 0 && s.Snapshot.Index == 0 && s.Config.ClusterID == "",
+		ClusterID: s.Config.ClusterID, Promised: s.Promise.ClusterID,
+	}
 }
 
 // run tries until this server has Raft state, its own or a leader's.
 func (b *bootstrapper) run(ctx context.Context) error {
 	said := ""
-	for b.isEmpty() {
+	for b.state().Empty {
 		changed, roles := b.pool.Changed(), b.node.Changed()
 		if err := b.try(ctx); err != nil && ctx.Err() == nil {
 			if text := err.Error(); text != said {
@@ -84,13 +93,34 @@ func (b *bootstrapper) run(ctx context.Context) error {
 	return nil
 }
 
-func (b *bootstrapper) isEmpty() bool {
-	s := b.node.Status()
-	return s.LastIndex == 0 && s.Snapshot.Index == 0 && s.Config.ClusterID == ""
-}
-
 // try bootstraps if it is this server's turn. An error says what is in the way.
 func (b *bootstrapper) try(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootstrapTimeout)
+	defer cancel()
+	states := map[core.ServerID]bootstrapState{}
+	var inCluster error
+	for _, m := range b.pool.Members() {
+		if !m.Server || m.Status != gossip.StatusAlive || core.ServerID(m.ID) == b.self {
+			continue
+		}
+		var s bootstrapState
+		if err := b.call(ctx, m, http.MethodGet, bootstrapStatePath, nil, &s); err != nil {
+			return err
+		}
+		states[core.ServerID(m.ID)] = s
+		if !s.Empty {
+			inCluster = fmt.Errorf("server %s is part of cluster %s; waiting for its leader to add this server", m.Name, s.ClusterID)
+		}
+	}
+	if err := b.reconsider(ctx, states, inCluster != nil); err != nil {
+		return err
+	}
+	if inCluster != nil {
+		return inCluster
+	}
+	if b.expect == 0 {
+		return errors.New("bootstrap_expect is not set; waiting for a cluster to add this server")
+	}
 	servers, err := b.candidates()
 	if err != nil {
 		return err
@@ -98,20 +128,6 @@ func (b *bootstrapper) try(ctx context.Context) error {
 	first := servers[:b.expect]
 	if core.ServerID(first[0].ID) != b.self {
 		return fmt.Errorf("server %s has the lowest ID and coordinates", first[0].Name)
-	}
-	ctx, cancel := context.WithTimeout(ctx, bootstrapTimeout)
-	defer cancel()
-	for _, m := range servers {
-		if core.ServerID(m.ID) == b.self {
-			continue
-		}
-		var s bootstrapState
-		if err := b.call(ctx, m, http.MethodGet, bootstrapStatePath, nil, &s); err != nil {
-			return err
-		}
-		if !s.Empty {
-			return fmt.Errorf("server %s is part of cluster %s; waiting for its leader to add this server", m.Name, s.ClusterID)
-		}
 	}
 	cfg := core.Configuration{}
 	for _, m := range first {
@@ -135,6 +151,25 @@ func (b *bootstrapper) try(ctx context.Context) error {
 	}
 	b.logger.Info("bootstrapped a new cluster", "cluster_id", cfg.ClusterID, "servers", len(cfg.Servers))
 	return nil
+}
+
+// reconsider takes back a promise of which nothing can come any more, so that it
+// doesn't keep this server out of the cluster that has formed instead. A promise
+// to a coordinator who still stands for it stays.
+func (b *bootstrapper) reconsider(ctx context.Context, states map[core.ServerID]bootstrapState, clusterExists bool) error {
+	held := b.node.Status().Promise
+	if held.ClusterID == "" {
+		return nil
+	}
+	coordinator, alive := states[held.Coordinator]
+	switch {
+	case alive && (coordinator.ClusterID == held.ClusterID || coordinator.Promised == held.ClusterID):
+		return nil
+	case !alive && !clusterExists:
+		return nil // its own, or that of a server that may come back
+	}
+	b.logger.Warn("released a bootstrap promise", "cluster_id", held.ClusterID, "coordinator", held.Coordinator)
+	return b.node.ReleasePromise(ctx, held.ClusterID)
 }
 
 // candidates are the live servers, lowest ID first, at least as many as
@@ -230,7 +265,7 @@ func (b *bootstrapper) call(ctx context.Context, m gossip.Member, method, path s
 // routes puts the bootstrap's endpoints on the cluster port.
 func (b *bootstrapper) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+bootstrapStatePath, func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, bootstrapState{Empty: b.isEmpty(), ClusterID: b.node.Status().Config.ClusterID})
+		writeJSON(w, b.state())
 	})
 	mux.HandleFunc("PUT "+bootstrapPromisePath, func(w http.ResponseWriter, r *http.Request) {
 		var p consensus.Promise

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type testCluster struct {
 	t      *testing.T
 	subnet string
 	count  int
+	log    *testWriter
 }
 
 type testAgent struct {
@@ -36,7 +38,7 @@ type testAgent struct {
 }
 
 func newTestCluster(t *testing.T) *testCluster {
-	return &testCluster{t: t, subnet: fmt.Sprintf("127.%d.%d.", 10+rand.IntN(200), rand.IntN(250))}
+	return &testCluster{t: t, log: newTestWriter(t), subnet: fmt.Sprintf("127.%d.%d.", 10+rand.IntN(200), rand.IntN(250))}
 }
 
 // config lays out the next agent. With expect above zero it is a server.
@@ -62,7 +64,7 @@ func (c *testCluster) config(expect int) *config.Config {
 // start runs an agent until the test ends or it is stopped.
 func (c *testCluster) start(cfg *config.Config) *testAgent {
 	c.t.Helper()
-	logger := slog.New(slog.NewTextHandler(testWriter{c.t}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", cfg.NodeName)
+	logger := slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", cfg.NodeName)
 	a, err := New(cfg, Options{Logger: logger})
 	if err != nil {
 		c.t.Fatal(err)
@@ -85,10 +87,30 @@ func (a *testAgent) end() {
 	}
 }
 
-type testWriter struct{ t *testing.T }
+// testWriter logs to a test while it runs. Memberlist's goroutines may outlive
+// it for a moment.
+type testWriter struct {
+	t    *testing.T
+	mu   sync.Mutex
+	over bool // guarded by mu
+}
 
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("%s", p)
+func newTestWriter(t *testing.T) *testWriter {
+	w := &testWriter{t: t}
+	t.Cleanup(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.over = true
+	})
+	return w
+}
+
+func (w *testWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.t.Logf("%s", p)
+	}
 	return len(p), nil
 }
 
@@ -206,6 +228,24 @@ func TestBootstrap_ADeadCoordinatorIsReplaced(t *testing.T) {
 		}
 	}
 	oneCluster(t, a, b, c.start(c.config(3)))
+}
+
+// A server that had begun to coordinate when the others were done without it
+// gives up its own cluster and joins theirs.
+func TestBootstrap_ALateCoordinatorJoinsTheOthers(t *testing.T) {
+	c := newTestCluster(t)
+	first := c.start(c.config(1))
+	oneCluster(t, first)
+	late := c.config(3)
+	late.RetryJoin = []string{c.subnet + "99"} // alone at first
+	alone := c.start(late)
+	if err := alone.quorum.node.Promise(t.Context(), testPromise(core.ServerID(alone.nodeID), alone)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alone.pool.Join(t.Context(), []string{first.cfg.BindAddr}); err != nil {
+		t.Fatal(err)
+	}
+	oneCluster(t, first, alone)
 }
 
 func TestServer_ThatLeavesHandsLeadershipOverAndLosesItsVote(t *testing.T) {
