@@ -28,24 +28,24 @@ func Decode(body []byte, v any) error {
 		if t.Field != "" {
 			where = "field " + t.Field
 		}
-		return invalid("Request decode failed: json: cannot unmarshal %s into %s, which is a %s", t.Value, where, kindName(t.Type))
+		return invalid("Request decode failed: json: cannot unmarshal %s into %s, which is %s", t.Value, where, kindName(t.Type))
 	}
 	return invalid("Request decode failed: %v", err)
 }
 
-// kindName is what JSON calls a type.
+// kindName is what JSON calls a value of a type.
 func kindName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map:
-		return "object"
+		return "an object"
 	case reflect.Slice, reflect.Array:
-		return "list"
+		return "a list"
 	case reflect.Bool, reflect.String:
-		return t.Kind().String()
+		return "a " + t.Kind().String()
 	case reflect.Pointer:
 		return kindName(t.Elem())
 	}
-	return "number"
+	return "a number"
 }
 
 // DecodeLoosely is what a type's UnmarshalJSON calls whose fields also go by

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"muster/api/catalogapi"
 	"muster/api/operatorapi"
 	"muster/catalog"
+	"muster/catalog/acl"
 	"muster/catalog/state"
 )
 
@@ -376,4 +378,46 @@ func do(t testing.TB, h http.Handler, method, target, body string, header ...str
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, req)
 	return w
+}
+
+// metric is the sum of a metric over all its labels.
+func (r *rig) metric(name string) (sum float64) {
+	r.t.Helper()
+	for _, l := range strings.Split(r.do("GET", "/metrics", "").Body.String(), "\n") {
+		family, _, _ := strings.Cut(strings.Fields(l + " -")[0], "{")
+		if family == name {
+			v, err := strconv.ParseFloat(l[strings.LastIndexByte(l, ' ')+1:], 64)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			sum += v
+		}
+	}
+	return sum
+}
+
+type authorize = func(context.Context, string) (acl.Authorizer, error)
+
+func authorizeAs(az acl.Authorizer) authorize {
+	return func(context.Context, string) (acl.Authorizer, error) { return az, nil }
+}
+
+// authorizeWhile allows everything while allowed is true, and then nothing.
+func authorizeWhile(allowed *bool) authorize {
+	return func(context.Context, string) (acl.Authorizer, error) {
+		if *allowed {
+			return acl.AllowAll{}, nil
+		}
+		return deny{}, nil
+	}
+}
+
+func authorizeByToken(_ context.Context, token string) (acl.Authorizer, error) {
+	switch token {
+	case "all":
+		return acl.AllowAll{}, nil
+	case "none":
+		return deny{}, nil
+	}
+	return nil, catalog.Errorf(catalog.Denied, "ACL not found")
 }

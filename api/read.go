@@ -82,7 +82,7 @@ func (c *call) await() (*answer, error) {
 	if err != nil || o.Index == 0 || first.index > o.Index {
 		return first, err
 	}
-	if o.Consistency != Stale && o.Index > store.Index() {
+	if o.Consistency != Stale && o.Index > max(store.Index(), 1) {
 		// No answer of this cluster had such an index: it was restored to an
 		// older state, or the caller came from another one. It must start anew.
 		return first, nil

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -94,4 +96,16 @@ func (s *Server) ClusterHandler(internal http.Handler) http.Handler {
 			s.notFound(w, r)
 		}
 	}))
+}
+
+// Routes lists the rows of the table, sorted by path and method.
+func (s *Server) Routes() []Route {
+	var all []Route
+	for _, path := range slices.Sorted(maps.Keys(s.table.paths)) {
+		ep := s.table.paths[path]
+		for _, method := range slices.Sorted(maps.Keys(ep.rows)) {
+			all = append(all, *ep.rows[method].Route)
+		}
+	}
+	return all
 }

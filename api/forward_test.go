@@ -1,0 +1,236 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"muster/api"
+	"muster/catalog"
+)
+
+// listen serves a rig's cluster port and gives its address.
+func (r *rig) listen() string {
+	r.t.Helper()
+	s := httptest.NewServer(r.server.ClusterHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "internal")
+	})))
+	r.t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// refused is an address that nobody listens on.
+func refused(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+const registerN1 = `{"Node":"n1","Address":"192.0.2.1"}`
+
+func TestForward_ClientAgentPassesReadsAndWritesOn(t *testing.T) {
+	server := newRig(t)
+	client := newRig(t, asClient(server.listen()))
+	if w := client.do("PUT", "/v1/catalog/register", registerN1); w.Code != 200 || w.Body.String() != "true" {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	for _, target := range []string{"/v1/catalog/nodes", "/v1/catalog/nodes?pretty", "/v1/catalog/nodes?stale",
+		"/v1/catalog/nodes?filter=x", "/v1/catalog/node/a%2Fb", "/v1/status/leader"} {
+		direct, through := server.do("GET", target, ""), client.do("GET", target, "")
+		if direct.Code != through.Code || direct.Body.String() != through.Body.String() {
+			t.Errorf("%s: %d %q directly, %d %q through the client", target, direct.Code, direct.Body, through.Code, through.Body)
+		}
+		for name := range direct.Header() {
+			if strings.HasPrefix(name, "X-Consul") && direct.Header().Get(name) != through.Header().Get(name) {
+				t.Errorf("%s: %s is %q directly, %q through the client", target, name, direct.Header().Get(name), through.Header().Get(name))
+			}
+		}
+	}
+	if w := client.do("GET", "/v1/agent/services", ""); w.Code != 200 {
+		t.Errorf("a client answers for itself: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestForward_FollowerPassesWritesToTheLeaderAndReadsItself(t *testing.T) {
+	leader := newRig(t)
+	follower := newRig(t)
+	follower.replica.leads.Store(false)
+	follower.cluster.set(leader.listen())
+	if w := follower.do("PUT", "/v1/catalog/register", registerN1); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if leader.replica.writes.Load() != 1 || follower.replica.writes.Load() != 0 {
+		t.Error("the write was not the leader's")
+	}
+	if w := follower.do("GET", "/v1/catalog/nodes?stale", ""); w.Code != 200 || w.Header().Get("X-Consul-KnownLeader") != "false" {
+		t.Errorf("a stale read: %d %v", w.Code, w.Header())
+	}
+}
+
+func TestForward_OneDeadServerCostsOneRetry(t *testing.T) {
+	server, dead := newRig(t), refused(t)
+	client := newRig(t, asClient(dead, server.listen()))
+	if w := client.do("PUT", "/v1/catalog/register", registerN1); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if len(client.cluster.failed) != 1 || client.cluster.failed[0] != dead {
+		t.Errorf("failed servers: %v", client.cluster.failed)
+	}
+}
+
+func TestForward_NeverRepeatsAWriteThatMayHaveTakenEffect(t *testing.T) {
+	var asked atomic.Int64
+	cut := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		panic(http.ErrAbortHandler) // the connection ends without an answer
+	}))
+	defer cut.Close()
+	server := newRig(t)
+	client := newRig(t, asClient(cut.Listener.Addr().String(), server.listen()))
+	w := client.do("PUT", "/v1/catalog/register", registerN1)
+	if w.Code != 500 || !strings.Contains(w.Body.String(), "unknown") || asked.Load() != 1 || server.replica.writes.Load() != 0 {
+		t.Errorf("%d %s, asked %d times", w.Code, w.Body, asked.Load())
+	}
+	if w := client.do("GET", "/v1/catalog/nodes", ""); w.Code != 200 {
+		t.Errorf("a read is asked again elsewhere: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestForward_WithoutALeaderWaitsForOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.replica.leads.Store(false)
+		answer := make(chan *httptest.ResponseRecorder, 2)
+		go func() { answer <- r.do("PUT", "/v1/catalog/register", registerN1) }()
+		go func() { answer <- r.do("GET", "/v1/catalog/nodes", "") }()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(answer) > 0 {
+			t.Fatal("answered without a leader")
+		}
+		start := time.Now()
+		r.replica.leads.Store(true)
+		r.cluster.set("")
+		for range 2 {
+			if w := <-answer; w.Code != 200 {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("noticed the leader %v late", waited)
+		}
+	})
+}
+
+func TestForward_GivesUpWaitingForALeader(t *testing.T) {
+	for _, request := range []string{"GET /v1/catalog/nodes", "GET /v1/operator/raft/configuration", "PUT /v1/catalog/register"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.replica.leads.Store(false)
+			start := time.Now()
+			method, target, _ := strings.Cut(request, " ")
+			w := r.do(method, target, registerN1)
+			if waited := time.Since(start); w.Code != 500 || w.Body.String() != "No cluster leader" || waited != 7*time.Second {
+				t.Errorf("%s: %d %s after %v", request, w.Code, w.Body, waited)
+			}
+		})
+	}
+}
+
+func TestForward_RetriesWhatIsKnownNotDone(t *testing.T) {
+	failures := 2
+	r := newRig(t)
+	r.replica.propose = func() error {
+		if failures--; failures >= 0 {
+			return catalog.Errorf(catalog.Unavailable, "leadership was lost before the entry was taken in")
+		}
+		return nil
+	}
+	if w := r.do("PUT", "/v1/catalog/register", registerN1); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	r.replica.propose = func() error { return catalog.Errorf(catalog.Unknown, "the outcome is unknown") }
+	if w := r.do("PUT", "/v1/catalog/register", `{"Node":"n2","Address":"192.0.2.2"}`); w.Code != 500 || w.Body.String() != "the outcome is unknown" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	r.replica.propose = func() error { return catalog.Errorf(catalog.TooMany, "too many writes") }
+	if w := r.do("PUT", "/v1/catalog/register", `{"Node":"n2","Address":"192.0.2.2"}`); w.Code != 429 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestForward_EndsAfterTwoHops(t *testing.T) {
+	short := func(c *api.Config, _ *api.Deps) { c.HoldTimeout = 200 * time.Millisecond }
+	a, b := newRig(t, short), newRig(t, short)
+	addrA, addrB := a.listen(), b.listen()
+	for _, r := range []*rig{a, b} {
+		r.replica.leads.Store(false)
+	}
+	a.cluster.set(addrB) // each takes the other for the leader
+	b.cluster.set(addrA)
+	client := newRig(t, asClient(addrA), short)
+	if w := client.do("PUT", "/v1/catalog/register", registerN1); w.Code != 500 || w.Body.String() != "No cluster leader" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestClusterPort_ServesNoLocalRoutes(t *testing.T) {
+	r := newRig(t)
+	port := r.server.ClusterHandler(nil)
+	for target, want := range map[string]int{
+		"/v1/agent/self": 404, "/v1/agent/service/web": 404, "/v1/agent/metrics": 404, "/v1/test/panic": 404,
+		"/ui/": 404, "/metrics": 404, "/": 404, "/internal/x": 404, "/v1/catalog/nodes": 200,
+	} {
+		if w := do(t, port, "GET", target, "", "X-Muster-Hops", "1"); w.Code != want {
+			t.Errorf("%s: %d, want %d", target, w.Code, want)
+		}
+	}
+	if w := do(t, port, "PUT", "/v1/agent/check/register", `{"Name":"c","Args":["id"],"Interval":"1s"}`, "X-Muster-Hops", "1"); w.Code != 404 || len(r.agent.checks) != 0 {
+		t.Errorf("a check was registered through the cluster port: %d", w.Code)
+	}
+	for _, hops := range []string{"", "3", "-1", "x"} {
+		if w := do(t, port, "GET", "/v1/catalog/nodes", "", "X-Muster-Hops", hops); w.Code != 400 {
+			t.Errorf("hops %q: %d", hops, w.Code)
+		}
+	}
+}
+
+func TestUsersPort_TakesNoHopsFromUsers(t *testing.T) {
+	server := newRig(t)
+	client := newRig(t, asClient(server.listen()))
+	if w := client.do("GET", "/v1/catalog/nodes", "", "X-Muster-Hops", "0"); w.Code != 200 {
+		t.Errorf("a user's hops counted: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestForward_BlockingReadEndsWithItsCaller(t *testing.T) {
+	server := newRig(t)
+	server.replica.register(t, "n1", "web", "passing")
+	client := newRig(t, asClient(server.listen()))
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := client.ask(ctx, "/v1/health/service/web?index=11")
+	for server.metric("muster_http_requests_in_flight") < 1 {
+		if errors.Is(t.Context().Err(), context.Canceled) {
+			t.Fatal("the read never reached the server")
+		}
+	}
+	cancel()
+	<-answer
+	for server.metric("muster_http_requests_in_flight") > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("the read went on at the server")
+		}
+	}
+}
