@@ -7,7 +7,6 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,21 +27,7 @@ type quorum struct {
 	node      *consensus.Node
 	transport *transport.Transport
 	mux       *transport.Mux
-	net       lateNet
 	router    *router
-}
-
-// lateNet lets a Node and its Transport be made one after the other though each
-// needs the other.
-type lateNet struct {
-	to atomic.Pointer[transport.Transport]
-}
-
-// Send implements consensus.Net.
-func (l *lateNet) Send(m core.Message) {
-	if t := l.to.Load(); t != nil {
-		t.Send(m)
-	}
 }
 
 // newQuorum opens the log and restores the catalog from it. listener is the
@@ -56,7 +41,6 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	if a.cfg.DataDir == "" {
 		cfg.FS, cfg.Dir = memfs.New(), "/raft"
 	}
-	cfg.Net = &q.net
 	multiplier := time.Duration(a.cfg.RaftMultiplier)
 	cfg.ElectionTimeoutMin *= multiplier
 	cfg.ElectionTimeoutMax *= multiplier
@@ -64,51 +48,18 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	cfg.SnapshotEntries = a.cfg.RaftSnapshotThreshold
 	cfg.Registerer = a.opts.Registry
 	cfg.Logger = a.opts.Logger
-	node, err := consensus.New(cfg, stateMachine{q.store})
-	if err != nil {
-		return nil, err
-	}
-	q.node = node
-	q.transport, err = transport.New(transport.Config{
-		ID:         cfg.ID,
-		ClusterID:  q.clusterID,
-		Resolve:    q.resolver(a.router.addrOf),
+	var err error
+	q.node, q.transport, err = consensus.Connect(cfg, stateMachine{q.store}, transport.Config{
+		Resolve:    a.router.addrOf, // what gossip says now, before what the configuration says
 		Dial:       transport.DialTCP,
-		Handler:    node.Receive,
 		Registerer: a.opts.Registry,
 		Logger:     a.opts.Logger,
 	})
 	if err != nil {
-		return nil, errors.Join(err, node.Close())
+		return nil, err
 	}
-	q.net.to.Store(q.transport)
 	q.mux = transport.NewMux(listener, q.transport.Accept, transport.MuxConfig{Logger: a.opts.Logger})
 	return q, nil
-}
-
-// clusterID is the cluster this server belongs to or has promised itself to.
-func (q *quorum) clusterID() string {
-	s := q.node.Status()
-	if s.Config.ClusterID != "" {
-		return s.Config.ClusterID
-	}
-	return s.Promise.ClusterID
-}
-
-// resolver finds a server's address: what gossip says now, else what the
-// configuration says, as for one that gossip has not met since a restart.
-func (q *quorum) resolver(gossip func(id string) (string, bool)) func(core.ServerID) (string, bool) {
-	return func(id core.ServerID) (string, bool) {
-		if addr, ok := gossip(string(id)); ok {
-			return addr, true
-		}
-		for _, s := range q.node.Status().Config.Servers {
-			if s.ID == id {
-				return s.Addr, true
-			}
-		}
-		return "", false
-	}
 }
 
 // run runs consensus and the cluster port until ctx ends or the disk fails.

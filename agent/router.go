@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"muster/consensus"
+	"muster/consensus/core"
 	"muster/gossip"
 )
 
@@ -101,17 +102,17 @@ func (r *router) LeaderAddr() string {
 	if id == "" {
 		return ""
 	}
-	if addr, ok := r.addrOf(string(id)); ok {
+	if addr, ok := r.addrOf(id); ok {
 		return addr
 	}
-	s, _ := r.node.Status().Config.Find(id) // gossip has not met it since a restart
-	return s.Addr
+	addr, _ := r.node.Resolve(id) // gossip has not met it since a restart
+	return addr
 }
 
 // addrOf gives the cluster address that gossip has for a server.
-func (r *router) addrOf(id string) (addr string, ok bool) {
+func (r *router) addrOf(id core.ServerID) (addr string, ok bool) {
 	for _, m := range r.pool.Members() {
-		if m.Server && m.ID == id && m.Status != gossip.StatusLeft {
+		if m.Server && m.ID == string(id) && m.Status != gossip.StatusLeft {
 			addr, ok = m.ClusterAddr, true
 			if m.Status == gossip.StatusAlive {
 				return addr, true
