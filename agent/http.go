@@ -76,7 +76,7 @@ func (a *Agent) openAPI() error {
 		a.listeners = append(a.listeners, listener{
 			Listener: limitPerClient(bound, a.cfg.HTTPLimits.MaxConnsPerClient),
 			server: &http.Server{
-				Handler: server.Handler(), ErrorLog: logger, ReadHeaderTimeout: headerTimeout,
+				Handler: front(a.cfg, server.Handler()), ErrorLog: logger, ReadHeaderTimeout: headerTimeout,
 				IdleTimeout: idleTimeout, MaxHeaderBytes: a.cfg.HTTPLimits.MaxHeaderBytes,
 			},
 		})
