@@ -11,10 +11,22 @@ import (
 
 // answer is a finished answer with what it was made of. It never changes.
 type answer struct {
-	data   []byte
+	*payload
 	index  uint64
 	topics []state.Topic
 	hidden bool // something was left out that its caller may not see
+}
+
+// payload is the bytes of an answer, compressed too once someone wants that.
+type payload struct {
+	data   []byte
+	zip    sync.Once
+	zipped []byte // set by zip
+}
+
+func (p *payload) gzipped() []byte {
+	p.zip.Do(func() { p.zipped = compress(p.data) })
+	return p.zipped
 }
 
 // answers keeps finished answers by question, those asked last, within a bound
@@ -70,7 +82,7 @@ func (a *answers) get(store *state.Store, question string, evaluate func(*state.
 		return nil, err
 	}
 	if old != nil && bytes.Equal(old.data, fresh.data) {
-		fresh.data = old.data // those who wait compare them
+		fresh.payload = old.payload // no need to compress it again
 	}
 	s.answer.Store(fresh)
 	a.keep(s, fresh)
@@ -114,7 +126,8 @@ func (a *answers) keep(s *slot, fresh *answer) {
 	if s.place == nil {
 		return // dropped meanwhile; whoever asks next makes another
 	}
-	a.charge(s, overhead+len(s.question)+len(fresh.data)+64*len(fresh.topics))
+	// JSON shrinks to less than a quarter.
+	a.charge(s, overhead+len(s.question)+len(fresh.data)*5/4+64*len(fresh.topics))
 }
 
 // charge sets what a slot takes, and makes room. The caller holds mu.

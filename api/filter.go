@@ -11,9 +11,10 @@ import (
 	"muster/catalog"
 )
 
-// maxExpressions bounds the parser's work, which grows fast with nested
-// parentheses; some ten thousand take a few milliseconds.
-const maxExpressions = 20_000
+// maxExpressions bounds the parser's steps, which grow fast with nested
+// parentheses. It is enough for some hundred comparisons, and used up in less
+// than 50 ms.
+const maxExpressions = 100_000
 
 // compileFilter makes a filter of an expression over elements like sample, nil
 // of an empty one. It refuses selectors that no element could have, so that

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ func (c *call) read() error {
 		consistency: c.req.Options.Consistency.String(),
 		cut:         a.hidden,
 	}.set(c.w.Header())
-	c.respond(200, jsonType, a.data)
+	c.send(http.StatusOK, jsonType, a.payload)
 	return nil
 }
 
@@ -127,7 +128,7 @@ func (c *call) answer() (*answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &answer{data: data, index: v.Index(), topics: v.Topics(), hidden: hidden}, nil
+		return &answer{payload: &payload{data: data}, index: v.Index(), topics: v.Topics(), hidden: hidden}, nil
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -96,31 +97,43 @@ func (c *call) fail(err error) {
 	c.respond(status, textType, []byte(err.Error()))
 }
 
-// respond writes an answer, indented or compressed as the caller wants it.
+// respond writes an answer.
 func (c *call) respond(status int, contentType string, data []byte) {
-	if contentType == jsonType && len(data) > 0 && c.pretty() {
+	c.send(status, contentType, &payload{data: data})
+}
+
+// send writes a payload, indented or compressed as the caller wants it.
+func (c *call) send(status int, contentType string, p *payload) {
+	if contentType == jsonType && len(p.data) > 0 && c.req.Has("pretty") {
 		var indented bytes.Buffer
-		if json.Indent(&indented, data, "", "    ") == nil {
-			data = append(indented.Bytes(), '\n')
+		if json.Indent(&indented, p.data, "", "    ") == nil {
+			p = &payload{data: append(indented.Bytes(), '\n')}
 		}
 	}
-	h := c.w.Header()
+	h, data := c.w.Header(), p.data
 	h.Set("Content-Type", contentType)
 	h.Set("Vary", "Accept-Encoding")
-	c.status = status
 	if len(data) >= gzipFrom && acceptsGzip(c.r) {
 		h.Set("Content-Encoding", "gzip")
-		c.w.WriteHeader(status)
-		z := gzips.Get().(*gzip.Writer)
-		defer gzips.Put(z)
-		z.Reset(c.w)
-		_, _ = z.Write(data) // the caller has gone if it fails
-		_ = z.Close()
-		return
+		data = p.gzipped()
 	}
 	h.Set("Content-Length", strconv.Itoa(len(data)))
+	c.status = status
 	c.w.WriteHeader(status)
-	_, _ = c.w.Write(data)
+	_, _ = c.w.Write(data) // the caller has gone if it fails
+}
+
+// compress gives the gzip form of an answer.
+func compress(data []byte) []byte {
+	var out bytes.Buffer
+	z := gzips.Get().(*gzip.Writer)
+	defer gzips.Put(z)
+	z.Reset(&out)
+	_, err := z.Write(data)
+	if err = errors.Join(err, z.Close()); err != nil {
+		panic(fmt.Sprintf("api: gzip into memory: %v", err))
+	}
+	return out.Bytes()
 }
 
 var gzips = sync.Pool{New: func() any {
@@ -147,9 +160,4 @@ func acceptsGzip(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// pretty says whether a caller wants indented JSON.
-func (c *call) pretty() bool {
-	return c.req != nil && c.req.Has("pretty")
 }

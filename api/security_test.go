@@ -95,7 +95,7 @@ func TestFilter_BombsAreRefusedQuickly(t *testing.T) {
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("%s: took %v", name, took)
 		}
-		if w.Code == 200 && name != "or" {
+		if w.Code == 200 && name != "not" && name != "or" {
 			t.Errorf("%s: %d %.100s", name, w.Code, w.Body)
 		}
 	}
