@@ -67,6 +67,11 @@ func checkSelectors(e grammar.Expression, t reflect.Type, bound []string) error 
 	return fmt.Errorf("unknown expression %T", e)
 }
 
+// badSelector is a selector that no element could have.
+type badSelector string
+
+func (s badSelector) Error() string { return fmt.Sprintf("Selector %q is not valid", string(s)) }
+
 func checkSelector(s grammar.Selector, t reflect.Type, bound []string) error {
 	for i, part := range s.Path {
 		for _, name := range bound {
@@ -81,7 +86,7 @@ func checkSelector(s grammar.Selector, t reflect.Type, bound []string) error {
 		case reflect.Struct:
 			f, ok := t.FieldByName(part)
 			if !ok || !f.IsExported() {
-				return fmt.Errorf("Selector %q is not valid", strings.Join(s.Path[:i+1], ".")) //nolint:staticcheck // Consul's text
+				return badSelector(strings.Join(s.Path[:i+1], "."))
 			}
 			t = f.Type
 		case reflect.Map, reflect.Slice:
@@ -89,7 +94,7 @@ func checkSelector(s grammar.Selector, t reflect.Type, bound []string) error {
 		case reflect.Interface:
 			return nil
 		default:
-			return fmt.Errorf("Selector %q is not valid", strings.Join(s.Path[:i+1], ".")) //nolint:staticcheck // Consul's text
+			return badSelector(strings.Join(s.Path[:i+1], "."))
 		}
 	}
 	return nil

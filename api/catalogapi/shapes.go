@@ -33,12 +33,16 @@ type serviceNode struct {
 
 func newServiceNode(in state.Instance) serviceNode {
 	n, s := in.Node, in.Service
+	meta := s.Meta
+	if meta == nil {
+		meta = map[string]string{} // Consul's clients find an object here, never null
+	}
 	return serviceNode{
 		ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter,
 		TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
 		ServiceKind: s.Kind, ServiceID: s.ID, ServiceName: s.Service, ServiceTags: s.Tags,
 		ServiceAddress: s.Address, ServiceTaggedAddresses: s.TaggedAddresses,
-		ServiceWeights: s.Weights, ServiceMeta: s.Meta, ServicePort: s.Port,
+		ServiceWeights: s.Weights, ServiceMeta: meta, ServicePort: s.Port,
 		ServiceSocketPath: s.SocketPath, ServiceEnableTagOverride: s.EnableTagOverride,
 		ServiceProxy: s.Proxy, ServiceConnect: s.Connect, ServiceLocality: s.Locality,
 		CreateIndex: s.CreateIndex, ModifyIndex: s.ModifyIndex,
@@ -79,7 +83,10 @@ type nodeServiceList struct {
 
 // Filtered implements api.Filterable: the filter is about the services.
 func (n *nodeServiceList) Filtered(match func(any) (bool, error)) (any, error) {
-	kept := &nodeServiceList{Node: n.Node}
+	if n.Node == nil {
+		return n, nil
+	}
+	kept := &nodeServiceList{Node: n.Node, Services: []*catalog.Service{}}
 	for _, s := range n.Services {
 		ok, err := match(s)
 		if err != nil {

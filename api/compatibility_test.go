@@ -1,0 +1,126 @@
+package api_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+const (
+	compatibilityDoc = "../docs/compatibility.md"
+	configBegin      = "<!-- configuration: begin -->"
+	configEnd        = "<!-- configuration: end -->"
+)
+
+// TestCompatibility_DocIsCurrent makes the endpoints' part of the page from the
+// route table and the list of Consul's endpoints, and compares it with what the
+// page says. With -rewrite it writes the page.
+func TestCompatibility_DocIsCurrent(t *testing.T) {
+	old, err := os.ReadFile(compatibilityDoc)
+	if err != nil && !*rewrite {
+		t.Fatal(err)
+	}
+	page := compatibilityPage(t, configSection(string(old)))
+	if *rewrite {
+		if err := os.WriteFile(compatibilityDoc, []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if page != string(old) {
+		t.Errorf("%s is not what the route table says; run: go test ./api -run Compatibility -rewrite", compatibilityDoc)
+	}
+}
+
+// configSection is the part of the page that is made elsewhere.
+func configSection(page string) string {
+	_, rest, ok := strings.Cut(page, configBegin)
+	section, _, closed := strings.Cut(rest, configEnd)
+	if !ok || !closed {
+		return "\n"
+	}
+	return section
+}
+
+func compatibilityPage(t *testing.T, config string) string {
+	t.Helper()
+	list, err := os.ReadFile("testdata/endpoints.list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := map[string]string{} // method and path to the line of documentation
+	for _, r := range newRig(t).server.Routes() {
+		if !strings.HasPrefix(r.Path, "/v1/test/") {
+			routes[r.Method+" "+r.Path] = fmt.Sprintf("%s (%s)", r.Doc, r.Kind)
+		}
+	}
+	var table strings.Builder
+	here, later := 0, 0
+	for line := range strings.Lines(string(list)) {
+		area, endpoints, ok := strings.Cut(strings.TrimSpace(line), ": ")
+		if !ok {
+			t.Fatalf("malformed line %q", line)
+		}
+		refused := ""
+		if reason, ok := strings.CutPrefix(endpoints, "wont "); ok {
+			refused, endpoints, _ = strings.Cut(reason, ": ")
+		}
+		fmt.Fprintf(&table, "\n### %s\n\n| endpoint | | |\n|---|---|---|\n", area)
+		for e := range strings.SplitSeq(endpoints, "; ") {
+			words := strings.Fields(e)
+			path := words[len(words)-1]
+			for _, method := range words[:len(words)-1] {
+				name := method + " " + path
+				state, doc := "not yet", ""
+				switch said, is := routes[name]; {
+				case is && refused != "":
+					t.Errorf("%s is a route and listed as one that won't come", name)
+				case is:
+					state, doc = "here", said
+					here++
+				case refused != "":
+					state, doc = "won't", refused
+				default:
+					later++
+				}
+				delete(routes, name)
+				fmt.Fprintf(&table, "| `%s` | %s | %s |\n", name, state, doc)
+			}
+		}
+	}
+	for name := range routes {
+		t.Errorf("%s is a route that testdata/endpoints.list does not have", name)
+	}
+	return fmt.Sprintf(`# Compatibility with Consul
+
+What of Consul 1.21 is here, what is not yet, and what won't come. The part about
+endpoints is made from the route table; a test keeps it true.
+
+## Configuration keys and flags
+
+%s%s%s
+
+## HTTP endpoints
+
+%d are here, %d not yet. An endpoint that is not here answers 404, as Consul does for
+a path that it doesn't know.
+
+Differences in those that are here:
+
+- What is wrong with a request is always a 4xx; Consul answers some of it with
+  500. A bad filter and an unknown datacenter stay 500, as clients look for that.
+- Default reads are linearizable; in Consul a leader that was deposed a moment
+  ago may answer with old data.
+- A blocking query returns when its answer is different. Consul also returns
+  where something else has moved its index.
+- `+"`?near=`"+` leaves the order as it is until coordinates come. `+"`?cached`"+` changes
+  nothing: every answer is kept, and current.
+- A write from a web page of another site is refused with 403, unless
+  `+"`http_config.response_headers`"+` names its origin.
+- Paths are matched as they were sent, without redirects to a cleaned form.
+- `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
+  leaves the figures of an interval out.
+- Sidecar services and the locality of nodes are refused with 400 for now.
+%s`, configBegin, config, configEnd, here, later, table.String())
+}
