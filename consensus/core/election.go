@@ -98,12 +98,13 @@ func (c *Core) countBallot(from ServerID, granted bool) {
 			}
 		}
 	}
-	switch need := c.config().Voters()/2 + 1; {
+	voters := c.config().Voters()
+	switch need := voters/2 + 1; {
 	case yes >= need && c.role == PreCandidate:
 		c.campaign(CampaignTimeout)
 	case yes >= need:
 		c.becomeLeader()
-	case no >= need:
+	case voters-no < need:
 		c.becomeFollower(c.hard.Term, "")
 	}
 }
