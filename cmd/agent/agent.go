@@ -144,6 +144,7 @@ func runAgent(c *cli.Context, given *settings) (err error) {
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE) // whoever read our output may go; we stay
 
+	printBanner(c.App.Writer, cfg)
 	reload := func() (*config.Config, error) {
 		cfg, warnings, err := given.load()
 		for _, w := range warnings {
@@ -160,7 +161,6 @@ func runAgent(c *cli.Context, given *settings) (err error) {
 		return refusal(err)
 	}
 	defer remove()
-	printBanner(c.App.Writer, cfg)
 	for _, w := range warnings {
 		logs.logger.Warn("configuration: " + w)
 	}
