@@ -37,6 +37,7 @@ type Agent struct {
 	quorum    *quorum // nil in client mode
 	bootstrap *bootstrapper
 	listeners []listener
+	reapAfter time.Duration
 	undo      []func() // takes back what New did, last first
 
 	// leaving is closed when this agent has left the cluster and is to end.
@@ -65,7 +66,7 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	if opts.Registry == nil {
 		opts.Registry = prometheus.NewRegistry()
 	}
-	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), leaving: make(chan struct{})}
+	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), reapAfter: defaultReapAfter, leaving: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -260,7 +261,7 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		a.logger.Info("this server leads the cluster", "term", term)
 		r := &reconciler{
 			self: core.ServerID(a.nodeID), pool: a.pool, node: a.quorum.node,
-			store: a.quorum.store, propose: a.quorum.Propose, logger: a.logger,
+			store: a.quorum.store, propose: a.quorum.Propose, reapAfter: a.reapAfter, logger: a.logger,
 		}
 		r.run(lead)
 		if ctx.Err() == nil {

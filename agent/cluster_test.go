@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"muster/agent/config"
+	"muster/catalog"
 	"muster/consensus"
 	"muster/consensus/core"
 )
@@ -61,13 +62,17 @@ func (c *testCluster) config(expect int) *config.Config {
 	}
 }
 
-// start runs an agent until the test ends or it is stopped.
-func (c *testCluster) start(cfg *config.Config) *testAgent {
+// start runs an agent until the test ends or it is stopped. Changes are made to
+// it before it runs.
+func (c *testCluster) start(cfg *config.Config, changes ...func(*Agent)) *testAgent {
 	c.t.Helper()
 	logger := slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", cfg.NodeName)
 	a, err := New(cfg, Options{Logger: logger})
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	for _, change := range changes {
+		change(a)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ta := &testAgent{Agent: a, t: c.t, cfg: cfg, stop: stop, done: make(chan error, 1)}
@@ -299,4 +304,55 @@ func testPromise(coordinator core.ServerID, members ...*testAgent) consensus.Pro
 		p.Members = append(p.Members, core.ServerID(m.nodeID))
 	}
 	return p
+}
+
+func TestLeader_RemovesNodesThatGossipForgotAndNoOthers(t *testing.T) {
+	c := newTestCluster(t)
+	server := c.start(c.config(1), func(a *Agent) { a.reapAfter = 200 * time.Millisecond })
+	oneCluster(t, server)
+	serf := catalog.Check{CheckID: catalog.SerfHealth, Name: catalog.SerfHealthName, Status: catalog.StatusPassing}
+	for name, checks := range map[string][]catalog.Check{"reaped": {serf}, "external": nil} {
+		cmd := &catalog.Register{Node: catalog.Node{Node: name, Address: "192.0.2.1"}, Checks: checks}
+		cmd.Normalize()
+		if result, err := server.quorum.Propose(t.Context(), cmd); err != nil || result.Err != nil {
+			t.Fatal(err, result.Err)
+		}
+	}
+	c.start(c.config(0)) // makes the leader look
+	eventually(t, "the forgotten node is gone", func() error {
+		if server.quorum.store.View().Node("reaped") != nil {
+			return errors.New("still there")
+		}
+		return nil
+	})
+	for _, name := range []string{"external", server.cfg.NodeName} {
+		if server.quorum.store.View().Node(name) == nil {
+			t.Errorf("node %s was removed too", name)
+		}
+	}
+}
+
+// A node whose agent returns on another address under the same name and ID has
+// that address in the catalog at once.
+func TestLeader_TakesAMembersNewAddress(t *testing.T) {
+	c := newTestCluster(t)
+	server := c.start(c.config(1))
+	oneCluster(t, server)
+	cfg := c.config(0)
+	client := c.start(cfg)
+	address := func(want string) {
+		t.Helper()
+		eventually(t, "the client's address "+want, func() error {
+			if n := server.quorum.store.View().Node(cfg.NodeName); n == nil || n.Address != want {
+				return fmt.Errorf("%+v", n)
+			}
+			return nil
+		})
+	}
+	address(cfg.BindAddr)
+	client.end()
+	moved := c.config(0)
+	moved.NodeName, moved.DataDir = cfg.NodeName, cfg.DataDir
+	c.start(moved)
+	address(moved.BindAddr)
 }

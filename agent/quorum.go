@@ -114,6 +114,9 @@ func (q *quorum) ReadIndex(ctx context.Context) error {
 	return err
 }
 
+// Ready implements api.Replica.
+func (q *quorum) Ready() bool { return q.node.Ready() }
+
 // IsLeader implements api.Replica.
 func (q *quorum) IsLeader() bool { return q.node.IsLeader() }
 

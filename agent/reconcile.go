@@ -25,10 +25,10 @@ const (
 	reconcileInterval = time.Minute
 	// reconcileRetry is the pause after a reconciliation that left something to do.
 	reconcileRetry = 200 * time.Millisecond
-	// reapAfter is how long a node must be unknown to gossip, under one leader,
-	// before that leader takes it for reaped. A leader that has just started may
-	// not have met everyone yet.
-	reapAfter = time.Minute
+	// defaultReapAfter is how long a node must be unknown to gossip, under one
+	// leader, before that leader takes it for reaped. A leader that has just
+	// started may not have met everyone yet.
+	defaultReapAfter = time.Minute
 
 	aliveOutput  = "Agent alive and reachable"
 	failedOutput = "Agent not live or unreachable"
@@ -48,7 +48,10 @@ type reconciler struct {
 	store *state.Store
 	// propose has a command committed and applied on this server.
 	propose func(context.Context, catalog.Command) (catalog.Result, error)
-	logger  *slog.Logger
+	// reapAfter is how long a node must be unknown to gossip before it is
+	// removed; see defaultReapAfter.
+	reapAfter time.Duration
+	logger    *slog.Logger
 }
 
 // run reconciles until ctx ends, as it does when this server leads no longer.
@@ -65,7 +68,7 @@ func (r *reconciler) run(ctx context.Context) {
 			}
 		}
 		if len(missing) > 0 {
-			wait = min(wait, reapAfter/4)
+			wait = min(wait, r.reapAfter/4)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -199,7 +202,7 @@ func (r *reconciler) reap(ctx context.Context, known map[string]bool, missing ma
 		switch {
 		case !seen:
 			missing[n.Node] = time.Now()
-		case time.Since(since) >= reapAfter:
+		case time.Since(since) >= r.reapAfter:
 			r.logger.Info("node is no longer in gossip; removing it", "node", n.Node)
 			errs = append(errs, r.apply(ctx, &catalog.Deregister{Node: n.Node}))
 		}

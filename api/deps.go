@@ -26,6 +26,10 @@ type Replica interface {
 	// it was called, and fails at once where no leader is known.
 	ReadIndex(ctx context.Context) error
 
+	// Ready says whether Store holds all that was known to be committed when
+	// this server started. Until then even a stale read would go back in time.
+	Ready() bool
+
 	IsLeader() bool
 	KnownLeader() bool
 	// LastContact is how long ago this server heard of its leader, 0 on the leader.

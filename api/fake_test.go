@@ -27,13 +27,14 @@ import (
 
 // fakeReplica is a server's copy of the catalog with a log of its own.
 type fakeReplica struct {
-	store  *state.Store
-	mu     sync.Mutex // one command after the other
-	index  atomic.Uint64
-	leads  atomic.Bool
-	age    time.Duration
-	reads  atomic.Int64 // calls of ReadIndex
-	writes atomic.Int64 // commands committed
+	store     *state.Store
+	mu        sync.Mutex // one command after the other
+	index     atomic.Uint64
+	replaying atomic.Bool // still applies what it had committed before a restart
+	leads     atomic.Bool
+	age       time.Duration
+	reads     atomic.Int64 // calls of ReadIndex
+	writes    atomic.Int64 // commands committed
 	// propose, where it is set, answers instead of the log.
 	propose func() error
 }
@@ -72,6 +73,7 @@ func (r *fakeReplica) ReadIndex(context.Context) error {
 }
 
 func (r *fakeReplica) IsLeader() bool             { return r.leads.Load() }
+func (r *fakeReplica) Ready() bool                { return !r.replaying.Load() }
 func (r *fakeReplica) KnownLeader() bool          { return r.leads.Load() }
 func (r *fakeReplica) LastContact() time.Duration { return r.age }
 

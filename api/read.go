@@ -56,7 +56,7 @@ func (c *call) catchUp() (age time.Duration, err error) {
 	o, replica := &c.req.Options, c.s.deps.Replica
 	if o.Consistency == Stale {
 		age = replica.LastContact()
-		if o.MaxStale == 0 || age <= o.MaxStale && replica.KnownLeader() {
+		if replica.Ready() && (o.MaxStale == 0 || age <= o.MaxStale && replica.KnownLeader()) {
 			return age, nil
 		}
 		o.Consistency = Leader // as Consul does

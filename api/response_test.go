@@ -74,6 +74,17 @@ func TestConsistency_ModesReadAsMuchAsTheyPromise(t *testing.T) {
 	}
 }
 
+// Until a restarted server has applied what it knew to be committed, its copy is
+// older than answers that it gave before.
+func TestConsistency_StaleReadsDoNotGoBackAfterARestart(t *testing.T) {
+	r := newRig(t)
+	r.replica.replaying.Store(true)
+	w := r.do("GET", "/v1/catalog/nodes?stale", "")
+	if reads := r.replica.reads.Load(); reads != 1 || w.Header().Get("X-Consul-Effective-Consistency") != "leader" {
+		t.Errorf("answered from an old copy: %d quorum reads, %v", reads, w.Header())
+	}
+}
+
 func TestResponse_IsCompressedWhereItPays(t *testing.T) {
 	r := newRig(t)
 	for i := range 30 {

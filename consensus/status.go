@@ -181,6 +181,10 @@ func (n *Node) IsLeader() bool {
 	return p.core.Role == core.Leader && p.appliedTerm == p.core.Term
 }
 
+// Ready says whether all is applied that was known to be committed when this
+// server started, as Status.Ready, without a copy.
+func (n *Node) Ready() bool { return n.board.page.Load().ready }
+
 // Changed returns a channel that is closed at the next change of role, term,
 // leader, configuration, promise or readiness. Call it before looking at
 // Status, and again after each change.
