@@ -70,7 +70,7 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`encrypt = "MTIzNA=="`, `encrypt has invalid key: it has 4 bytes`},
 		{`node_id = "zz"`, `node_id "zz" is no UUID`},
 		{`node_meta { consul-x = "1" }`, `Key prefix 'consul-' is reserved for internal use`},
-		{`node_name = "a/b\u0001"`, `this node:`},
+		{`node_name = "` + strings.Repeat("n", 5000) + `"`, `this node: node name is 5000 bytes long`},
 		{`log_level = "loud"`, `log_level "loud" is unknown`},
 		{`server = "yes"`, `server must be a boolean, not a string`},
 		{`ports { http = "8500" }`, `ports.http must be a whole number, not a string`},

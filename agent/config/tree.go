@@ -123,11 +123,23 @@ func parseHCL(text []byte) (root *node, err error) {
 		}
 		return nil, err
 	}
+	if line, ok := danglingKey(text); ok {
+		return nil, &syntaxError{line: line, err: errors.New("a key without a value")}
+	}
 	list, ok := file.Node.(*ast.ObjectList)
 	if !ok {
 		return nil, errors.New("a configuration is a list of keys and values")
 	}
 	return hclObject(list, 1, 0)
+}
+
+// danglingKey finds a last line that ends after its =, which the library drops
+// without a word.
+func danglingKey(text []byte) (line int, ok bool) {
+	trimmed := bytes.TrimSpace(text)
+	last := trimmed[bytes.LastIndexByte(trimmed, '\n')+1:]
+	comment := bytes.ContainsRune(last, '#') || bytes.Contains(last, []byte("//"))
+	return 1 + bytes.Count(trimmed, []byte("\n")), bytes.HasSuffix(last, []byte("=")) && !comment
 }
 
 func hclObject(list *ast.ObjectList, line, depth int) (*node, error) {
