@@ -78,14 +78,7 @@ func (b *bootstrapper) run(ctx context.Context) error {
 				said = text
 			}
 		}
-		timer := time.NewTimer(bootstrapRetry)
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		case <-roles:
-		case <-timer.C:
-		}
-		timer.Stop()
+		waitFor(ctx, bootstrapRetry, changed, roles)
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -70,14 +70,7 @@ func (r *reconciler) run(ctx context.Context) {
 		if len(missing) > 0 {
 			wait = min(wait, r.reapAfter/4)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		case <-roles:
-		case <-timer.C:
-		}
-		timer.Stop()
+		waitFor(ctx, wait, changed, roles)
 	}
 }
 

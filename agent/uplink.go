@@ -28,6 +28,10 @@ const (
 	maxHops      = 2
 	commandLimit = catalog.MaxCommandSize
 	contentLimit = 256 << 20
+
+	// retryCommand is how soon a command that was not done is tried again if
+	// nothing seems to have changed.
+	retryCommand = 50 * time.Millisecond
 )
 
 // uplink is this agent's way to the catalog for what it promised its users: it
@@ -90,20 +94,16 @@ func (u *uplink) submit(ctx context.Context, data []byte, hops int) (catalog.Res
 		if ctx.Err() == nil {
 			last = err
 		}
-		timer := time.NewTimer(50 * time.Millisecond)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		waitFor(ctx, retryCommand, again, nil)
+		if ctx.Err() != nil {
 			return catalog.Result{}, errors.Join(last, ctx.Err())
-		case <-again:
-		case <-timer.C:
 		}
-		timer.Stop()
 	}
 }
 
 // attempt tries once. The channel tells when trying again may go otherwise.
 func (u *uplink) attempt(ctx context.Context, data []byte, hops int) (catalog.Result, <-chan struct{}, error) {
+	changed := u.router.Changed()
 	if u.quorum == nil {
 		var errs []error
 		for _, addr := range u.router.Servers() {
@@ -116,9 +116,8 @@ func (u *uplink) attempt(ctx context.Context, data []byte, hops int) (catalog.Re
 		if len(errs) == 0 {
 			errs = append(errs, errNoServers)
 		}
-		return catalog.Result{}, u.router.Changed(), errors.Join(errs...)
+		return catalog.Result{}, changed, errors.Join(errs...)
 	}
-	changed := u.router.Changed()
 	if u.quorum.IsLeader() {
 		result, err := u.commit(ctx, data)
 		return result, changed, err
