@@ -39,7 +39,7 @@ func members(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := client.Agent().MembersOpts(consul.MembersOpts{WAN: c.Bool("wan"), Filter: c.String("filter")})
+	all, err := client.Agent().MembersOpts(consul.MembersOpts{WAN: c.Bool("wan"), Segment: consul.AllSegments, Filter: c.String("filter")})
 	if err != nil {
 		return failure("Error retrieving members: %v", err)
 	}
