@@ -1,190 +1,295 @@
-import { watch, get, pause } from "./watch.js";
-import { instances, nodeRows, changedServices, tally } from "./model.js";
-import { element, note, badge, summary, chips, checkList, row, keyed } from "./view.js";
+import { ask, follow, inWords, path, pause } from "./agent.js";
+import { become } from "./dom.js";
+import { Members } from "./members.js";
+import { Checks, byName, count, endpoint, instancesOf, instancesOn, matches, nodeRows, serviceRows, statusOf } from "./model.js";
+import * as pages from "./pages.js";
+
+const rowsAtOnce = 100;
+const leaderEvery = 3000; // ms between two questions for the leader
 
 const byId = (id) => document.getElementById(id);
 
-// What is known by now; null is not yet.
-const known = { services: null, checks: null, nodes: null, instances: new Map() };
+// What the agent said; null is not yet.
+const known = {
+  services: null, // name → tags
+  checks: null,
+  nodes: null,
+  service: null, // the instances of the service whose page this is
+  node: null, // the same of a node: { Node, Services }, or gone
+  nodeChecks: null,
+  leader: "",
+};
 
-// ---- services: names and tags are watched, as are all checks; the instances of
-// a service are asked for when either says that they may have changed, and all
-// of them now and then, for instances that come without a check.
+let route = { view: "all" };
+let limit = rowsAtOnce;
+let listening = new AbortController(); // aborted when the page follows something else
+const members = new Members(draw);
 
-const queue = new Set();
-const refreshEvery = 15000;
+// ---- what is followed
 
-function refresh(names) {
-  for (const name of names) queue.add(name);
-  wake();
-}
+const follows = {
+  all: followLists,
+  services: followLists,
+  nodes: followLists,
+  service(signal) {
+    listen(`/v1/health/service${path(route.name)}`, signal, (data) => { known.service = instancesOf(data); });
+  },
+  node(signal) {
+    listen(`/v1/catalog/node${path(route.name)}`, signal, (data) => { known.node = data ?? { Node: null }; });
+    listen(`/v1/health/node${path(route.name)}`, signal, (data) => { known.nodeChecks = data; });
+  },
+};
 
-let wake = () => {};
-
-async function drain() {
-  for (;;) {
-    const [name] = queue;
-    if (name === undefined) {
-      await new Promise((resolve) => { wake = resolve; });
-      continue;
-    }
-    queue.delete(name);
-    try {
-      const entries = await get(`/v1/health/service/${encodeURIComponent(name)}`);
-      if (known.services && name in known.services) known.instances.set(name, instances(entries));
-    } catch {
-      await pause(1000);
-      queue.add(name); // the watches say what is wrong
-    }
-    if (queue.size === 0) render();
-  }
-}
-
-function onServices(services) {
-  known.services = services;
-  for (const name of known.instances.keys()) if (!(name in services)) known.instances.delete(name);
-  refresh(Object.keys(services));
-  render();
-}
-
-function onChecks(checks) {
-  const changed = changedServices(known.checks ?? [], checks);
-  known.checks = checks;
-  if (changed.has("")) refresh(Object.keys(known.services ?? {}));
-  else refresh([...changed].filter((name) => name in (known.services ?? {})));
-  render();
-}
-
-// ---- drawing
-
-function render() {
-  renderServices();
-  renderNodes();
-}
-
-function wanted(words, status) {
-  const text = byId("filter").value.trim().toLowerCase();
-  if (byId("unhealthy").checked && status === "passing") return false;
-  return text === "" || words.some((word) => word.toLowerCase().includes(text));
-}
-
-function count(n, noun) {
-  return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}
-
-function renderServices() {
-  if (known.services === null) return;
-  const all = Object.keys(known.services).sort().map((name) => {
-    const list = known.instances.get(name);
-    const counts = tally((list ?? []).map((i) => i.status));
-    const status = counts.critical ? "critical" : counts.warning ? "warning" : "passing";
-    return { key: name, tags: known.services[name], list, counts, status };
+function followLists(signal) {
+  members.ask(known.services?.keys() ?? []);
+  listen("/v1/catalog/services", signal, (data) => {
+    const before = known.services ?? new Map();
+    known.services = new Map(Object.entries(data));
+    members.keep(known.services);
+    members.ask([...known.services].filter(([name, tags]) => String(before.get(name)) !== String(tags)).map(([name]) => name));
   });
-  const shown = all.filter((s) => wanted([s.key, ...s.tags], s.status));
-  byId("services-count").textContent = tallyText(shown.length, all.length);
-  show("services", shown, "No service matches the filter.", (s) => [
-    row(s.key, s.list ? summary(s.counts) : element("span", { class: "quiet" }, "…"), chips(s.tags),
-      s.list ? count(s.list.length, "instance") : ""),
-    instanceTable(s.list ?? []),
-  ]);
+  listen("/v1/health/state/any", signal, (data) => {
+    const before = known.checks ?? new Checks([]);
+    known.checks = new Checks(data);
+    members.ask([...known.checks.membersChangedSince(before)].filter((name) => known.services?.has(name)));
+  });
+  listen("/v1/catalog/nodes", signal, (data) => {
+    const now = new Set(data.map((node) => node.Node));
+    for (const node of known.nodes ?? []) if (!now.has(node.Node)) members.ask(members.on(node.Node));
+    known.nodes = data;
+  });
+  members.run(signal, () => [...(known.services?.keys() ?? [])]);
 }
 
-function instanceTable(list) {
-  const body = element("tbody");
-  for (const i of list) {
-    body.append(element("tr", {},
-      element("td", {}, i.id), element("td", {}, i.node), element("td", {}, element("code", {}, i.address)),
-      element("td", {}, checkList(i.checks))));
-  }
-  const head = element("tr");
-  for (const title of ["Instance", "Node", "Address", "Checks"]) head.append(element("th", { scope: "col" }, title));
-  return element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), body));
+// ---- whether it is live
+
+const silent = new Set(); // queries that have not been answered yet
+const faults = new Map(); // query → what is wrong with it
+let lastAnswer = null; // when an answer last came
+
+function listen(query, signal, onData) {
+  silent.add(query);
+  follow(query, signal, {
+    onAlive: () => alive(query),
+    onAnswer: (data) => { onData(data); draw(); },
+    onFault: (fault) => failed(query, fault),
+  });
 }
 
-function renderNodes() {
-  if (known.nodes === null || known.checks === null) return;
-  const all = nodeRows(known.nodes, known.checks, known.instances).map((n) => ({ ...n, key: n.name }));
-  const shown = all.filter((n) => wanted([n.name, n.address, ...n.services], n.status));
-  byId("nodes-count").textContent = tallyText(shown.length, all.length);
-  show("nodes", shown, "No node matches the filter.", (n) => [
-    row(n.name, badge(n.status, n.status), element("code", {}, n.address), count(n.services.length, "service")),
-    element("div", { class: "inside" },
-      element("p", { class: "quiet" }, n.id ? `ID ${n.id}` : "registered without an agent"),
-      n.services.length ? chips(n.services) : null, checkList(n.checks)),
-  ]);
+function alive(query) {
+  silent.delete(query);
+  faults.delete(query);
+  lastAnswer = new Date();
+  drawState();
 }
 
-function tallyText(shown, all) {
-  return shown === all ? String(all) : `${shown} of ${all}`;
+function failed(query, fault) {
+  faults.set(query, fault);
+  drawState();
 }
 
-function show(id, items, empty, build) {
-  const container = byId(id);
-  keyed(container, items, build);
-  if (items.length === 0) container.append(note(empty));
-}
-
-// ---- the state of the connection, and who leads
-
-const failing = new Map();
-
-function healthy(what) {
-  failing.delete(what);
-  renderLive();
-}
-
-function renderLive() {
-  const live = byId("live");
-  const [error] = failing.values();
-  live.className = error ? "live lost" : "live ok";
-  const text = error ? `Trying again: ${error.message}` : "Live";
-  if (live.textContent !== text) live.textContent = text;
-}
-
-function follow(what, path, onData) {
-  watch(path, (data) => { healthy(what); onData(data); }, (error) => { failing.set(what, error); renderLive(); });
-}
-
-async function followCluster() {
-  for (;;) {
-    if (document.visibilityState !== "hidden") {
-      try {
-        const [leader, peers] = await Promise.all([get("/v1/status/leader"), get("/v1/status/peers")]);
-        byId("leader").textContent = leader || "none";
-        byId("leader").className = leader ? "" : "critical";
-        byId("peers").textContent = peers.length ? `${peers.length}: ${[...peers].sort().join(", ")}` : "none";
-        healthy("cluster");
-      } catch (error) {
-        failing.set("cluster", error);
-        renderLive();
-      }
-    }
-    await pause(3000);
-  }
-}
-
-async function showAgent() {
-  for (;;) {
+async function followLeader(signal) {
+  const query = "/v1/status/leader";
+  while (!signal.aborted) {
     try {
-      const self = await get("/v1/agent/self");
-      byId("datacenter").textContent = self.Config.Datacenter;
-      byId("agent").textContent = `${self.Config.NodeName} (${self.Config.Server ? "server" : "client"})`;
-      document.title = `${self.Config.Datacenter} · Muster`;
+      const { data } = await ask(query, signal);
+      if (signal.aborted) return;
+      known.leader = data;
+      alive(query);
+      draw();
+    } catch (fault) {
+      if (signal.aborted) return;
+      failed(query, fault);
+    }
+    await pause(leaderEvery, signal);
+  }
+}
+
+async function readSelf(signal) {
+  while (!signal.aborted) {
+    try {
+      const { data } = await ask("/v1/agent/self", signal);
+      setText("datacenter", data.Config.Datacenter);
+      setText("agent", `${data.Config.NodeName} (${data.Config.Server ? "server" : "client"})`);
       return;
     } catch {
-      await pause(2000);
+      await pause(leaderEvery, signal); // the queries say what is wrong
     }
   }
 }
 
-byId("filter").addEventListener("input", render);
-byId("unhealthy").addEventListener("change", render);
-document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
-setInterval(() => { if (document.visibilityState !== "hidden") refresh(Object.keys(known.services ?? {})); }, refreshEvery);
+function drawState() {
+  const [fault] = faults.values();
+  const state = fault ? "reconnecting" : silent.size > 0 ? "connecting" : "live";
+  byId("state").className = `state ${state}`;
+  setText("state", state[0].toUpperCase() + state.slice(1));
+  const from = lastAnswer && `What you see is from ${lastAnswer.toLocaleTimeString()}.`;
+  setText("reason", fault ? [inWords(fault), from, "Trying again."].filter(Boolean).join(" ") : "");
+  byId("reason").hidden = !fault;
+}
 
-follow("services", "/v1/catalog/services", onServices);
-follow("checks", "/v1/health/state/any", onChecks);
-follow("nodes", "/v1/catalog/nodes", (nodes) => { known.nodes = nodes; render(); });
-drain();
-followCluster();
-showAgent();
+function setText(id, text) {
+  const e = byId(id);
+  if (e.textContent !== text) e.textContent = text;
+}
+
+// ---- drawing: at most once a frame, the whole page from what is known
+
+let drawing = false;
+
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    setText("leader", leaderName());
+    const { top, page } = views[route.view]();
+    become(byId("top"), pages.heading(top));
+    become(byId("page"), page.filter((e) => e !== null));
+  });
+}
+
+function leaderName() {
+  if (lastAnswer === null) return "–";
+  if (!known.leader) return "none";
+  const member = members.of("consul")?.find((i) => endpoint(i.address, i.port) === known.leader);
+  return member ? `${member.node} · ${known.leader}` : known.leader;
+}
+
+const views = {
+  all: () => lists({ services: true, nodes: true }),
+  services: () => lists({ services: true }),
+  nodes: () => lists({ nodes: true }),
+  service: servicePage,
+  node: nodePage,
+};
+
+function passesFilter(status, texts) {
+  return (!byId("troubled").checked || status !== "passing") && matches(texts, byId("words").value);
+}
+
+function lists(wanted) {
+  if (known.services === null || known.nodes === null || known.checks === null) {
+    return { top: { title: "Services and nodes", own: true }, page: [pages.waiting("Asking the agent…")] };
+  }
+  const services = serviceRows(known.services, known.checks, members);
+  const nodes = nodeRows(known.nodes, known.checks, known.services, members, known.leader);
+  const page = [];
+  if (wanted.services) {
+    if (services.every((s) => s.name === "consul")) page.push(pages.firstService(location.origin));
+    page.push(pages.servicesSection(services, services.filter((s) => passesFilter(s.status, [s.name, ...s.tags])), limit));
+  }
+  if (wanted.nodes) {
+    page.push(pages.nodesSection(nodes, nodes.filter((n) => passesFilter(n.status, [n.name, n.address, n.role])), limit));
+  }
+  const title = `${pages.plural(services.length, "service")} on ${pages.plural(nodes.length, "node")}`;
+  return { top: { title, own: true, below: pages.summary(services, nodes) }, page };
+}
+
+function servicePage() {
+  const trail = [["Services", "#/services"]];
+  if (known.service === null) return { top: { title: route.name, trail }, page: [pages.waiting("Asking the agent…")] };
+  const tags = [...new Set(known.service.flatMap((i) => i.tags))].sort(byName);
+  const shown = known.service.filter((i) => passesFilter(i.status, [i.id, i.node, i.address, ...i.tags]));
+  const none = known.service.length > 0 ? "No instance matches the filter."
+    : "No instance of this service is registered now. One that comes shows here by itself.";
+  return {
+    top: { title: route.name, trail, below: [...pages.badges(count(known.service.map((i) => i.status))), pages.tagList(tags)].filter(Boolean) },
+    page: [pages.instanceSection("Instances", shown, limit, none, (i) => pages.instanceCard(i, { title: i.id, node: i.node }))],
+  };
+}
+
+function nodePage() {
+  const trail = [["Nodes", "#/nodes"]];
+  if (known.node === null || known.nodeChecks === null) {
+    return { top: { title: route.name, trail }, page: [pages.waiting("Asking the agent…")] };
+  }
+  const { Node: node } = known.node;
+  if (!node) {
+    return { top: { title: route.name, trail }, page: [pages.waiting("There is no such node now. One that comes by this name shows here by itself.")] };
+  }
+  const own = known.nodeChecks.filter((check) => check.ServiceID === "");
+  const all = instancesOn(known.node, known.nodeChecks);
+  const shown = all.filter((i) => passesFilter(i.status, [i.service, i.id, i.address, ...i.tags]));
+  return {
+    top: { title: node.Node, trail, below: [pages.badge(statusOf(own))] },
+    page: [
+      pages.nodeSection(node, own),
+      pages.instanceSection("Services here", shown, limit, all.length > 0 ? "No service matches the filter." : "No service is on this node.",
+        (i) => pages.instanceCard(i, { title: i.service, to: pages.linkTo.service(i.service), node: null })),
+    ],
+  };
+}
+
+// ---- addresses
+
+// parse reads what comes after the # of an address.
+function parse(hash) {
+  const [, kind, ...rest] = hash.replace(/^#/, "").split("/");
+  let name = "";
+  try {
+    name = decodeURIComponent(rest.join("/"));
+  } catch {
+    // Not an address this page makes: it shows the whole list.
+  }
+  if (kind !== "services" && kind !== "nodes") return { view: "all", name: "" };
+  return name === "" ? { view: kind, name } : { view: kind === "services" ? "service" : "node", name };
+}
+
+// adopt takes over an address of the kind /ui/dc1/services/web/instances.
+function adopt() {
+  const [, dc, kind, name = ""] = /^\/ui\/([^/]+)\/(services|nodes)\/?([^/]*)/.exec(location.pathname) ?? [];
+  if (dc) history.replaceState(null, "", `/ui/#/${kind}${name && `/${name}`}`);
+}
+
+function go() {
+  route = parse(location.hash);
+  limit = rowsAtOnce;
+  known.service = known.node = known.nodeChecks = null;
+  byId("words").value = "";
+  byId("troubled").checked = false;
+  byId("filter").hidden = false;
+  document.title = route.name ? `${route.name} · Muster` : "Muster";
+  for (const a of document.querySelectorAll("header nav a")) {
+    const here = a.hash === `#/${route.view}` || a.hash === `#/${route.view}s`;
+    if (here) a.setAttribute("aria-current", "page");
+    else a.removeAttribute("aria-current");
+  }
+  restart();
+}
+
+// restart follows what the present page needs, anew.
+function restart() {
+  listening.abort();
+  listening = new AbortController();
+  silent.clear();
+  faults.clear();
+  draw();
+  if (document.visibilityState === "hidden") return;
+  drawState();
+  follows[route.view](listening.signal);
+  followLeader(listening.signal);
+  readSelf(listening.signal);
+}
+
+addEventListener("hashchange", () => {
+  go();
+  requestAnimationFrame(() => byId("top").querySelector("h1")?.focus());
+  scrollTo(0, 0);
+});
+document.addEventListener("visibilitychange", restart);
+byId("filter").addEventListener("submit", (event) => event.preventDefault());
+byId("filter").addEventListener("input", () => { limit = rowsAtOnce; draw(); });
+byId("page").addEventListener("click", (event) => {
+  if (event.target.closest("[data-more]")) {
+    limit *= 4;
+    draw();
+  }
+});
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("top").querySelector("h1")?.focus();
+});
+
+adopt();
+go();
