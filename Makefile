@@ -6,7 +6,9 @@ SHELL       := bash
 MAKEFLAGS   += --warn-undefined-variables --no-builtin-rules
 .DEFAULT_GOAL := help
 
-VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Of a release tag v1.2.3; elsewhere the number that stands in the code.
+VERSION     := $(patsubst v%,%,$(shell git describe --tags --match 'v*' --dirty 2>/dev/null))
+LDFLAGS     := $(if $(VERSION),-X muster/agent/config.Version=$(VERSION))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 BENCH       ?= .
@@ -18,7 +20,7 @@ help: ## list what there is to make
 
 .PHONY: build
 build: ## build bin/muster
-	go build -trimpath -ldflags "-X muster/agent/config.Version=$(VERSION)" -o bin/muster ./cmd/agent
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/muster ./cmd/agent
 
 .PHONY: run
 run: build ## build and start a development agent on http://127.0.0.1:8500
