@@ -134,6 +134,23 @@ func TestChange_AddsAndRemovesOneServerAtATime(t *testing.T) {
 	}
 }
 
+// A step that is already made has no entry of its own: its ID lies in the past,
+// often in another term, and nothing that is applied later tells of it.
+func TestChange_ThatIsAlreadySoSucceedsAtOnce(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.propose("a")
+	self := c.leader()
+	same := core.Change{Kind: core.UpdateAddr, ID: self.id, Addr: self.addr}
+	for i := range 3 { // the first in the term after the configuration's
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if err := self.Change(ctx, same); err != nil {
+			t.Fatalf("change %d that alters nothing: %v", i, err)
+		}
+		cancel()
+		c.propose("b")
+	}
+}
+
 func TestSnapshot_BringsAWipedServerBack(t *testing.T) {
 	c := newCluster(t, 3, func(cfg *consensus.Config) {
 		cfg.SnapshotEntries, cfg.RetainBytes, cfg.SegmentBytes = 20, 0, 8<<10

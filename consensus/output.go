@@ -25,7 +25,7 @@ func (e *Engine) carryOut(o *core.Output) {
 	}
 	e.commit = max(e.commit, o.Commit)
 	for _, oc := range o.Outcomes {
-		e.waiting.outcome(oc, e.leads(oc.ID.Term), e.orphanUntil())
+		e.waiting.outcome(oc, e.commit, e.leads(oc.ID.Term), e.orphanUntil())
 	}
 	for _, r := range o.Reads {
 		e.waiting.released(r, e.applied)

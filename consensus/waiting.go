@@ -117,9 +117,10 @@ func (w *waiting) read(waiters []Waiter) uint64 {
 	return w.next
 }
 
-// outcome takes the core's answer. leading says whether the entry's leadership
-// still holds.
-func (w *waiting) outcome(oc core.Outcome, leading bool, until core.Instant) {
+// outcome takes the core's answer. commit is the commit index, which no entry
+// just appended is within: what is asked for there is so already. leading says
+// whether the entry's leadership still holds.
+func (w *waiting) outcome(oc core.Outcome, commit uint64, leading bool, until core.Instant) {
 	a, ok := w.asked[oc.Token]
 	if !ok {
 		return
@@ -127,7 +128,7 @@ func (w *waiting) outcome(oc core.Outcome, leading bool, until core.Instant) {
 	delete(w.asked, oc.Token)
 	p := placement{id: oc.ID, waiter: a.waiter, at: a.at}
 	switch {
-	case oc.Err != nil || a.transfer:
+	case oc.Err != nil || a.transfer || oc.ID.Index <= commit:
 		a.waiter.Done(Result{ID: oc.ID, Err: oc.Err})
 	case leading:
 		w.placed = append(w.placed, p)

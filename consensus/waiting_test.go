@@ -25,7 +25,7 @@ func newTestWaiting() waiting { return newWaiting(func(uint64) uint64 { return 1
 func placeOne(w *waiting, term, index uint64) *waiter {
 	wt := new(waiter)
 	ps := w.ask([]Proposal{{Waiter: wt}}, 0)
-	w.outcome(core.Outcome{Token: ps[0].Token, ID: core.EntryID{Term: term, Index: index}}, true, 0)
+	w.outcome(core.Outcome{Token: ps[0].Token, ID: core.EntryID{Term: term, Index: index}}, 0, true, 0)
 	return wt
 }
 
