@@ -16,7 +16,7 @@ BENCHTIME   ?= 1s
 
 .PHONY: help
 help: ## list what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .PHONY: build
 build: ## build bin/muster

@@ -9,6 +9,10 @@ stop() {
   for pid in "$dir"/*.pid; do
     [ -e "$pid" ] || continue
     kill "$(cat "$pid")" 2>/dev/null || true
+  done
+  for pid in "$dir"/*.pid; do
+    [ -e "$pid" ] || continue
+    while kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 0.1; done
     rm -f "$pid"
   done
 }
