@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,32 +17,37 @@ import (
 // browserPatience bounds each question to the browser, waits included.
 const browserPatience = 30 * time.Second
 
-// tab is a page in a headless browser, driven through a pipe.
-type tab struct {
-	t       testing.TB
-	in      io.WriteCloser
-	session string
-	loaded  chan struct{} // one for each document that open waits for
+// browser is a headless browser, driven through a pipe.
+type browser struct {
+	in io.WriteCloser
 
 	mu      sync.Mutex
 	last    int                // number of the newest question
-	waiting map[int]chan reply // by number
-	faults  []string           // what the page's console complains of
-	closed  bool
+	waiting map[int]chan reply // by number; nil once the browser has ended
+	tabs    map[string]*tab    // by session
+}
+
+// tab is a page in a browser.
+type tab struct {
+	*browser
+	t       testing.TB
+	session string
+	loaded  chan struct{} // one for each document that visit waits for
+	faults  []string      // what the page's console complains of; guarded by mu
 }
 
 // reply is what the browser says: an answer to a question, or an event.
 type reply struct {
-	ID     int
-	Method string
-	Params json.RawMessage
-	Result json.RawMessage
-	Error  *struct{ Message string }
+	ID        int
+	SessionID string
+	Method    string
+	Params    json.RawMessage
+	Result    json.RawMessage
+	Error     *struct{ Message string }
 }
 
-// openTab starts a browser with an empty page. Where there is none, the test is
-// skipped.
-func openTab(t testing.TB) *tab {
+// startBrowser starts a browser. Where there is none, the test is skipped.
+func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	program, err := findChromium()
 	if err != nil {
@@ -66,11 +70,11 @@ func openTab(t testing.TB) *tab {
 	}
 	toBrowser.Close()
 	fromBrowser.Close()
-	b := &tab{t: t, in: in, waiting: map[int]chan reply{}, loaded: make(chan struct{}, 100)}
+	b := &browser{in: in, waiting: map[int]chan reply{}, tabs: map[string]*tab{}}
 	read := make(chan struct{})
 	go func() { defer close(read); b.read(out) }()
 	t.Cleanup(func() {
-		b.ask("Browser.close", nil, nil)
+		(&tab{browser: b, t: t}).ask("Browser.close", nil, nil)
 		in.Close()
 		if err := cmd.Wait(); err != nil {
 			t.Logf("the browser ended with: %v", err)
@@ -78,16 +82,29 @@ func openTab(t testing.TB) *tab {
 		out.Close()
 		<-read
 	})
-
-	var target struct{ TargetID string }
-	b.ask("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
-	var attached struct{ SessionID string }
-	b.ask("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
-	b.session = attached.SessionID
-	for _, domain := range []string{"Page", "Runtime", "Log"} {
-		b.ask(domain+".enable", nil, nil)
-	}
 	return b
+}
+
+// open makes an empty page, which is there until the test ends.
+func (b *browser) open(t *testing.T) *tab {
+	t.Helper()
+	p := &tab{browser: b, t: t, loaded: make(chan struct{}, 100)}
+	var target struct{ TargetID string }
+	p.ask("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
+	t.Cleanup(func() {
+		p.session = ""
+		p.ask("Target.closeTarget", map[string]any{"targetId": target.TargetID}, nil)
+	})
+	var attached struct{ SessionID string }
+	p.ask("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
+	p.session = attached.SessionID
+	b.mu.Lock()
+	b.tabs[p.session] = p
+	b.mu.Unlock()
+	for _, domain := range []string{"Page", "Runtime", "Log"} {
+		p.ask(domain+".enable", nil, nil)
+	}
+	return p
 }
 
 func findChromium() (string, error) {
@@ -100,7 +117,7 @@ func findChromium() (string, error) {
 }
 
 // read hands on what the browser says, until it ends.
-func (b *tab) read(out io.Reader) {
+func (b *browser) read(out io.Reader) {
 	r := bufio.NewReader(out)
 	for {
 		line, err := r.ReadBytes(0)
@@ -108,108 +125,109 @@ func (b *tab) read(out io.Reader) {
 			break
 		}
 		var m reply
-		if err := json.Unmarshal(line[:len(line)-1], &m); err != nil {
-			m.Method, m.Params = "Log.entryAdded", line
+		if json.Unmarshal(line[:len(line)-1], &m) == nil {
+			b.take(m)
 		}
-		b.take(m)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = true
 	for _, c := range b.waiting {
 		close(c)
 	}
-	clear(b.waiting)
+	b.waiting = nil
 }
 
-func (b *tab) take(m reply) {
+func (b *browser) take(m reply) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if c := b.waiting[m.ID]; c != nil {
+		delete(b.waiting, m.ID)
+		c <- m
+	}
+	p := b.tabs[m.SessionID]
+	if p == nil {
+		return
+	}
 	switch m.Method {
-	case "":
-		if c := b.waiting[m.ID]; c != nil {
-			delete(b.waiting, m.ID)
-			c <- m
-		}
 	case "Page.loadEventFired":
-		b.loaded <- struct{}{}
+		p.loaded <- struct{}{}
 	case "Runtime.exceptionThrown", "Log.entryAdded":
-		b.faults = append(b.faults, string(m.Params))
+		p.faults = append(p.faults, string(m.Params))
 	}
 }
 
 // ask asks the browser and decodes its answer into result, if any is wanted.
-func (b *tab) ask(method string, params any, result any) {
-	b.t.Helper()
+func (p *tab) ask(method string, params any, result any) {
+	p.t.Helper()
 	answer := make(chan reply, 1)
-	b.mu.Lock()
-	b.last++
-	id := b.last
-	if b.closed {
+	p.mu.Lock()
+	p.last++
+	id := p.last
+	if p.waiting == nil {
 		close(answer)
 	} else {
-		b.waiting[id] = answer
+		p.waiting[id] = answer
 	}
-	b.mu.Unlock()
+	p.mu.Unlock()
 	question := map[string]any{"id": id, "method": method}
 	if params != nil {
 		question["params"] = params
 	}
-	if b.session != "" && !strings.HasPrefix(method, "Browser.") {
-		question["sessionId"] = b.session
+	if p.session != "" {
+		question["sessionId"] = p.session
 	}
 	line, err := json.Marshal(question)
 	if err != nil {
-		b.t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	if _, err := b.in.Write(append(line, 0)); err != nil {
-		b.t.Errorf("%s: %v", method, err)
+	if _, err := p.in.Write(append(line, 0)); err != nil {
+		p.t.Errorf("%s: %v", method, err)
 		return
 	}
 	select {
 	case m, ok := <-answer:
 		switch {
 		case !ok:
-			b.t.Errorf("%s: the browser has ended", method)
+			p.t.Errorf("%s: the browser has ended", method)
 		case m.Error != nil:
-			b.t.Fatalf("%s: %s", method, m.Error.Message)
+			p.t.Fatalf("%s: %s", method, m.Error.Message)
 		case result != nil:
 			if err := json.Unmarshal(m.Result, result); err != nil {
-				b.t.Fatalf("%s: %v", method, err)
+				p.t.Fatalf("%s: %v", method, err)
 			}
 		}
 	case <-time.After(browserPatience):
-		b.t.Fatalf("%s: no answer", method)
+		p.t.Fatalf("%s: no answer", method)
 	}
 }
 
 // run evaluates an expression in the page, and waits for it if it is a promise.
-func (b *tab) run(expression string, result any) {
-	b.t.Helper()
+func (p *tab) run(expression string, result any) {
+	p.t.Helper()
 	var answer struct {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails json.RawMessage
 	}
-	b.ask("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true}, &answer)
+	p.ask("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true}, &answer)
 	if answer.ExceptionDetails != nil {
-		b.t.Fatalf("%s\nfailed: %s", expression, answer.ExceptionDetails)
+		p.t.Fatalf("%s\nfailed: %s", expression, answer.ExceptionDetails)
 	}
 	if result != nil {
 		if err := json.Unmarshal(answer.Result.Value, result); err != nil {
-			b.t.Fatalf("%s: %v", expression, err)
+			p.t.Fatalf("%s: %v", expression, err)
 		}
 	}
 }
 
 // until waits until an expression is true in the page, looking whenever the page
 // changes.
-func (b *tab) until(expression string) {
-	b.t.Helper()
+func (p *tab) until(expression string) {
+	p.t.Helper()
 	var seen struct {
 		OK   bool
 		Text string
 	}
-	b.run(fmt.Sprintf(`new Promise((resolve) => {
+	p.run(fmt.Sprintf(`new Promise((resolve) => {
 		const holds = () => { try { return Boolean(%s); } catch { return false; } };
 		const end = (OK) => { watch.disconnect(); clearTimeout(late); resolve({ OK, Text: document.body?.innerText.slice(0, 3000) ?? "" }); };
 		const watch = new MutationObserver(() => { if (holds()) end(true); });
@@ -218,52 +236,52 @@ func (b *tab) until(expression string) {
 		if (holds()) end(true);
 	})`, expression), &seen)
 	if !seen.OK {
-		b.t.Fatalf("the page never came to: %s\nit shows:\n%s", expression, seen.Text)
+		p.t.Fatalf("the page never came to: %s\nit shows:\n%s", expression, seen.Text)
 	}
 }
 
-// open loads an address, and waits until its document is there.
-func (b *tab) open(url string) {
-	b.t.Helper()
-	b.ask("Page.navigate", map[string]any{"url": url}, nil)
+// visit loads an address, and waits until its document is there.
+func (p *tab) visit(url string) {
+	p.t.Helper()
+	p.ask("Page.navigate", map[string]any{"url": url}, nil)
 	select {
-	case <-b.loaded:
+	case <-p.loaded:
 	case <-time.After(browserPatience):
-		b.t.Fatalf("%s was not loaded", url)
+		p.t.Fatalf("%s was not loaded", url)
 	}
 }
 
 // size makes the page as large as a screen, and light or dark.
-func (b *tab) size(width, height int, scheme string) {
-	b.t.Helper()
-	b.ask("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
-	b.ask("Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]any{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+func (p *tab) size(width, height int, scheme string) {
+	p.t.Helper()
+	p.ask("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
+	p.ask("Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]any{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
 // picture writes what the page shows to a file, if MUSTER_UI_PICTURES names a
 // folder for it.
-func (b *tab) picture(name string) {
-	b.t.Helper()
+func (p *tab) picture(name string) {
+	p.t.Helper()
 	dir := os.Getenv("MUSTER_UI_PICTURES")
 	if dir == "" {
 		return
 	}
 	var shot struct{ Data string }
-	b.ask("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
+	p.ask("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
 	data, err := base64.StdEncoding.DecodeString(shot.Data)
 	if err == nil {
 		err = os.WriteFile(dir+"/ui-"+name+".png", data, 0o644)
 	}
 	if err != nil {
-		b.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 }
 
 // complaints are what the page's console had to say since the last time.
-func (b *tab) complaints() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	faults := b.faults
-	b.faults = nil
+func (p *tab) complaints() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	faults := p.faults
+	p.faults = nil
 	return faults
 }

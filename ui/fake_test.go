@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -137,7 +138,9 @@ func (a *fakeAgent) write(w http.ResponseWriter, answer any) {
 func (a *fakeAgent) services(*http.Request) any {
 	services := map[string][]string{}
 	for _, e := range a.entries {
-		services[e.service] = append(append([]string{}, services[e.service]...), e.tags...)
+		tags := append(slices.Clone(services[e.service]), e.tags...)
+		slices.Sort(tags)
+		services[e.service] = slices.Compact(tags)
 	}
 	return services
 }

@@ -44,7 +44,7 @@ function followLists(signal) {
   members.ask(known.services?.keys() ?? []);
   listen("/v1/catalog/services", signal, (data) => {
     const before = known.services ?? new Map();
-    known.services = new Map(Object.entries(data));
+    known.services = new Map(Object.entries(data).map(([name, tags]) => [name, tags ?? []]));
     members.keep(known.services);
     members.ask([...known.services].filter(([name, tags]) => String(before.get(name)) !== String(tags)).map(([name]) => name));
   });

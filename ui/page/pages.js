@@ -18,6 +18,10 @@ function name(text) {
   return h("bdi", { class: "name" }, text);
 }
 
+function quiet(text) {
+  return text ? h("span", { class: "quiet" }, name(text)) : null;
+}
+
 function link(to, text) {
   return h("a", { href: to }, name(text));
 }
@@ -81,7 +85,7 @@ const serviceColumns = [
   { title: "Passing", kind: "number", status: "passing" },
   { title: "Warning", kind: "number", status: "warning" },
   { title: "Critical", kind: "number", status: "critical" },
-  { title: "Health", kind: "health" },
+  { title: "Health", kind: "meters" },
 ];
 
 function serviceRow(s) {
@@ -193,7 +197,7 @@ export function instanceCard(i, { title, to, node }) {
   for (const [key, value] of i.meta) facts.push([key, name(value)]);
   return h("article", { class: `card instance ${i.status}`, "data-key": JSON.stringify([i.node, i.id]) },
     h("header", {}, h("h3", {}, to ? link(to, title) : name(title)), badge(i.status)),
-    factList(facts), tagList(i.tags), checkList(i.checks));
+    factList(facts), tagList(i.tags), checkList(i.checks, "of the node"));
 }
 
 function factList(facts) {
@@ -201,12 +205,13 @@ function factList(facts) {
     facts.map(([term, value]) => h("div", {}, h("dt", {}, name(term)), h("dd", {}, value))));
 }
 
-// checkList shows checks; what isn't passing is open from the start.
-function checkList(checks) {
+// checkList shows checks, and says ofNode beside those that speak for a whole
+// node. What isn't passing is open from the start.
+function checkList(checks, ofNode = "") {
   if (checks.length === 0) return h("p", { class: "quiet nocheck" }, "No checks of its own.");
   return h("ul", { class: "checks", "aria-label": "Checks" }, checks.map((check) => {
     const output = (check.Output ?? "").trim();
-    const line = [badge(check.Status), name(check.Name || check.CheckID), check.Type ? h("span", { class: "quiet" }, name(check.Type)) : null];
+    const line = [badge(check.Status), name(check.Name || check.CheckID), quiet(check.ServiceID ? check.Type : ofNode)];
     const key = JSON.stringify([check.Node, check.CheckID]);
     if (output === "" && !check.Notes) return h("li", { "data-key": key }, h("p", { class: "line" }, line));
     return h("li", { "data-key": key },
