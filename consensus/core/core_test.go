@@ -233,6 +233,57 @@ func TestLeader_StepsDownWhenTimeJumps(t *testing.T) {
 	}
 }
 
+func TestFollower_ForgetsALeaderItDoesNotHear(t *testing.T) {
+	for name, disk := range map[string]core.Restored{"voter": voters("a", "b", "c"), "learner": voters("b", "c")} {
+		t.Run(name, func(t *testing.T) {
+			l := newLone(t, disk)
+			l.hear(core.Message{Kind: core.MsgHeartbeat, From: "b", Term: 2, Round: 1})
+			if l.Status().Leader != "b" {
+				t.Fatalf("leader %q, want b", l.Status().Leader)
+			}
+			out := l.passes(300 * ms)
+			if l.Status().Leader != "" || !out.Changed {
+				t.Errorf("leader %q, changed %t after a timeout of silence; want none, true", l.Status().Leader, out.Changed)
+			}
+			l.ReadIndex(l.now, 1)
+			if r := l.Output().Reads; len(r) != 1 || !errors.Is(r[0].Err, core.ErrNoLeader) {
+				t.Errorf("reads %+v, want ErrNoLeader", r)
+			}
+		})
+	}
+}
+
+// A server whose log may have lost what it acknowledged gives no vote, and its
+// leader believes its new acknowledgements only.
+func TestVoteless_NeitherVotesNorKeepsOldAcknowledgements(t *testing.T) {
+	disk := voters("a", "b", "c")
+	disk.Voteless = true
+	l := newLone(t, disk)
+	l.passes(400 * ms)
+	if st := l.Status(); st.Role != core.Follower {
+		t.Errorf("stands as %v", st.Role)
+	}
+	for _, m := range []core.Message{
+		{Kind: core.MsgPreVote, From: "b", Term: 2, Prev: at(1, 9)},
+		{Kind: core.MsgVote, From: "b", Term: 2, Prev: at(1, 9)},
+	} {
+		out := l.hear(m)
+		for _, reply := range append(out.Send, out.SendAfter...) {
+			if !reply.Reject {
+				t.Errorf("answers %s with a vote", describe(m))
+			}
+		}
+	}
+
+	leader := newLone(t, voters("a", "b", "c"))
+	leader.elect("b", "c")
+	leader.hear(core.Message{Kind: core.MsgAppendReply, From: "b", Term: 2, Match: 2, Round: 1})
+	leader.hear(core.Message{Kind: core.MsgAppendReply, From: "b", Term: 2, Round: 1, Reject: true, Prev: at(2, 2), Hint: at(1, 1), Voteless: true})
+	if p := leader.Status().Progress[0]; p.Match != 0 || p.State != core.Probe {
+		t.Errorf("after b lost its log: %+v, want match 0 in Probe", p)
+	}
+}
+
 // Property 10.
 func TestLeader_StepsDownAtAHigherTermInAnyReply(t *testing.T) {
 	for _, kind := range []core.MessageKind{
@@ -451,5 +502,36 @@ func TestConfiguration_RoundTripsAndRefusesWhatItDoesNotKnow(t *testing.T) {
 		if got, err := core.DecodeConfiguration([]byte(bad)); err == nil {
 			t.Errorf("decoded %q into %+v", bad, got)
 		}
+	}
+}
+
+// A voter whose disk was wiped denies what it acknowledged. There is nothing to
+// agree on, and no reason to ask as fast as the network can carry the question.
+func TestLeader_DoesNotSpinOnAServerThatDeniesWhatItAcknowledged(t *testing.T) {
+	l := newLone(t, voters("a", "b", "c"))
+	out := l.elect("b", "c")
+	l.stored(out, at(2, 2))
+	for _, from := range []core.ServerID{"b", "c"} {
+		l.hear(core.Message{Kind: core.MsgAppendReply, From: from, Term: 2, Match: 2, Round: 1})
+	}
+	for range 6 { // b is away
+		for _, m := range l.passes(50 * ms).Send {
+			if m.To == "c" {
+				l.hear(core.Message{Kind: core.MsgHeartbeatReply, From: "c", Term: 2, Round: m.Round})
+			}
+		}
+	}
+	l.hear(core.Message{Kind: core.MsgHeartbeatReply, From: "b", Term: 2, Round: 1})
+	asked := 0
+	for range 10 {
+		deny := core.Message{Kind: core.MsgAppendReply, From: "b", Term: 2, Round: 1, Reject: true, Prev: at(2, 2)}
+		for _, m := range l.hear(deny).Send {
+			if m.Kind == core.MsgAppend && m.To == "b" {
+				asked++
+			}
+		}
+	}
+	if asked > 1 {
+		t.Errorf("asked %d times after 10 refusals of what was acknowledged", asked)
 	}
 }

@@ -115,13 +115,18 @@ func (c *Core) acknowledge(m Message, matched uint64) {
 
 // handleHeartbeat answers at once, whatever the disk does. It proves nothing
 // about the log but that Prev is committed as far as Commit says, if this log
-// holds Prev.
+// holds Prev. (Missing it is no news: entries overtaken by a heartbeat. Only a
+// server that lost what it acknowledged has to say so, or would never be sent it.)
 func (c *Core) handleHeartbeat(m Message) {
 	if !c.hearLeader(m) {
 		return
 	}
-	if !c.installing() && c.log.matches(m.Prev) {
+	switch matches := c.log.matches(m.Prev); {
+	case c.installing():
+	case matches:
 		c.commitTo(min(m.Commit, m.Prev.Index))
+	case c.voteless.on && m.Round > 0 && m.Prev.Index > c.commit:
+		c.refuseAppend(m) // its leader may think that nothing is missing here
 	}
 	if m.Round > 0 {
 		c.send(Message{Kind: MsgHeartbeatReply, To: m.From, Round: m.Round})

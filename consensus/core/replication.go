@@ -100,11 +100,12 @@ func (c *Core) handleAppendReply(m Message) {
 }
 
 // refused goes back to the newest entry that may be shared. A refusal of
-// anything but what is in doubt now is old and says nothing.
+// anything but what is in doubt now is old and says nothing. (Or it comes from a
+// server whose disk was wiped. That one is asked again with each heartbeat, no
+// faster: there is nothing to go back to.)
 func (c *Core) refused(pr *progress, m Message) {
-	current := pr.state == Replicate && m.Prev.Index > pr.match ||
-		pr.state == Probe && m.Prev.Index == pr.next-1
-	if !current || m.Prev.Index == 0 {
+	inDoubt := pr.state == Replicate || pr.state == Probe && m.Prev.Index == pr.next-1
+	if !inDoubt || m.Prev.Index <= pr.match {
 		return
 	}
 	next := c.log.base.Index // its entry before is unknown here: ends in a snapshot
