@@ -133,20 +133,29 @@ function setText(id, text) {
   if (e.textContent !== text) e.textContent = text;
 }
 
-// ---- drawing: at most once a frame, the whole page from what is known
+// ---- drawing: the whole page from what is known, at most once a frame, and less
+// often where there is so much of it that drawing takes long
 
-let drawing = false;
+let due = false;
+let notBefore = 0;
 
 function draw() {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    setText("leader", leaderName());
-    const { top, page } = views[route.view]();
-    become(byId("top"), pages.heading(top));
-    become(byId("page"), page.filter((e) => e !== null));
-  });
+  if (due) return;
+  due = true;
+  const wait = notBefore - performance.now();
+  if (wait > 0) setTimeout(() => requestAnimationFrame(drawNow), wait);
+  else requestAnimationFrame(drawNow);
+}
+
+function drawNow() {
+  due = false;
+  const begun = performance.now();
+  setText("leader", leaderName());
+  const { top, page } = views[route.view]();
+  become(byId("top"), pages.heading(top));
+  become(byId("page"), page.filter((e) => e !== null));
+  const ended = performance.now();
+  notBefore = ended + 4 * (ended - begun);
 }
 
 function leaderName() {

@@ -172,15 +172,18 @@ export function heading({ title, trail = [], below = [], own = false }) {
     .filter((e) => e !== null);
 }
 
-// summary says in a sentence how everything is.
+// summary says how everything is, as far as it is known.
 export function summary(services, nodes) {
-  const total = services.reduce((sum, s) => sum + (s.instances ?? 0), 0);
   const counts = count([]);
   for (const s of services) for (const status of statuses) counts[status] += s.counts[status];
   const troubled = nodes.filter((n) => n.status !== "passing").length;
-  if (worstOf(counts) === "passing" && troubled === 0) return [badge("passing", total === 1 ? "The one instance is passing" : `All ${plural(total, "instance")} are passing`)];
-  const parts = badges(counts);
-  if (troubled > 0) parts.push(h("span", {}, `${plural(troubled, "node")} in trouble`));
+  const counting = services.some((s) => s.instances === null);
+  if (worstOf(counts) === "passing" && troubled === 0 && !counting) {
+    return [badge("passing", counts.passing === 1 ? "The one instance is passing" : `All ${plural(counts.passing, "instance")} are passing`)];
+  }
+  const parts = statuses.filter((s) => counts[s] > 0).map((s) => badge(s, `${plural(counts[s], "instance")} ${s}`));
+  if (troubled > 0) parts.push(h("span", {}, `${plural(troubled, "node")} not passing`));
+  if (counting) parts.push(h("span", { class: "quiet" }, "still counting"));
   return parts;
 }
 
@@ -212,7 +215,7 @@ function checkList(checks, ofNode = "") {
   return h("ul", { class: "checks", "aria-label": "Checks" }, checks.map((check) => {
     const output = (check.Output ?? "").trim();
     const line = [badge(check.Status), name(check.Name || check.CheckID), quiet(check.ServiceID ? check.Type : ofNode)];
-    const key = JSON.stringify([check.Node, check.CheckID]);
+    const key = JSON.stringify([check.Node, check.CheckID, check.Status]); // opens anew when it changes
     if (output === "" && !check.Notes) return h("li", { "data-key": key }, h("p", { class: "line" }, line));
     return h("li", { "data-key": key },
       h("details", { open: check.Status === "passing" ? null : "" },
