@@ -66,12 +66,12 @@ func (l *lone) elect(others ...core.ServerID) core.Output {
 	for _, o := range others {
 		l.hear(core.Message{Kind: core.MsgPreVoteReply, From: o, Term: 2})
 	}
-	out := l.Output()
+	l.Output()
 	l.Written(l.now, core.Written{Seq: 1, Last: core.EntryID{Term: 1, Index: 1}})
 	for _, o := range others {
 		l.Receive(l.now, core.Message{Kind: core.MsgVoteReply, From: o, To: "a", Term: 2})
 	}
-	out = l.Output()
+	out := l.Output()
 	if l.Status().Role != core.Leader {
 		l.t.Fatalf("not elected: %+v", l.Status())
 	}

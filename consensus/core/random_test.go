@@ -12,7 +12,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run only this seed of TestRandom, with its trace on failure")
-	seedsFlag = flag.Uint64("seeds", 400, "how many seeds TestRandom runs")
+	seedsFlag = flag.Uint64("seeds", 300, "how many seeds TestRandom runs")
 )
 
 // TestRandom walks many clusters, one a seed, through loss, delay, duplication,

@@ -152,6 +152,7 @@ func (s *script) run(at string, args []string) {
 		server.crash()
 		server.disk.log.entries = server.disk.log.entries[:number(1, 0)]
 		server.disk.voteless = true
+		s.c.check.lossyDisks = true
 	case "slow":
 		on().slowDisk = true
 	case "sync":
