@@ -32,6 +32,14 @@ type seenEntry struct {
 	data []byte
 }
 
+// term is the one a server is in, stored or not; 0 while it is down.
+func (s *server) term() uint64 {
+	if s.core == nil {
+		return 0
+	}
+	return s.core.Status().Term
+}
+
 func newChecker() *checker {
 	return &checker{
 		leaders: make(map[uint64]core.ServerID), entries: make(map[core.EntryID]seenEntry),
@@ -141,8 +149,11 @@ func (k *checker) after(s *server) {
 			k.led[s.id] = st.Term
 			k.complete(s)
 		}
-		if st.Commit > k.commit[s.id] && !k.lossyDisks {
-			k.onMajority(s, st)
+		if !k.lossyDisks {
+			k.proven(s, st)
+			if st.Commit > k.commit[s.id] {
+				k.onMajority(s, st)
+			}
 		}
 	}
 	k.commit[s.id] = st.Commit
@@ -175,6 +186,22 @@ func (k *checker) onMajority(s *server, st core.Status) {
 	}
 	if have < st.Config.Voters()/2+1 {
 		k.breach("%s commits %d in term %d, which %d of %d voters have stored", s.id, st.Commit, st.Term, have, st.Config.Voters())
+	}
+}
+
+// proven checks property 14: what a leader takes for equal on another server
+// stands on that one's disk, as long as it has not gone on to a later term or come
+// back without part of its log.
+func (k *checker) proven(s *server, st core.Status) {
+	for _, pr := range st.Progress {
+		term, ok := s.memory.term(pr.Match)
+		to := s.c.server(pr.ID)
+		if !ok || pr.Match == 0 || to.disk.voteless || max(to.disk.hard.Term, to.term()) > st.Term {
+			continue
+		}
+		if log := &to.disk.log; log.base.Index < pr.Match && !log.holds(core.EntryID{Term: term, Index: pr.Match}) {
+			k.breach("%s believes that %s matches up to %d, whose log (%v, %d] does not hold it", s.id, pr.ID, pr.Match, log.base, log.last())
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"muster/consensus/core"
+	"muster/consensus/wal"
+	"muster/consensus/wal/memfs"
 )
 
 // checker holds what the whole cluster has shown so far, and compares every step
@@ -16,6 +18,8 @@ type checker struct {
 	// terms[i] is the term of the committed entry i+1, seen[i] the term in which
 	// it was first seen to be committed.
 	terms, seen []uint64
+	// before holds the predecessor of each entry that was sent.
+	before map[core.EntryID]core.EntryID
 	// states holds the machine's state after each committed command, by index.
 	states map[uint64]state
 	// at is where each operation was applied, by its number.
@@ -31,6 +35,7 @@ func newChecker(s *Sim) *checker {
 	return &checker{
 		sim:     s,
 		leaders: make(map[uint64]core.ServerID),
+		before:  make(map[core.EntryID]core.EntryID),
 		states:  make(map[uint64]state),
 		at:      make(map[uint64]uint64),
 		refused: make(map[uint64]bool),
@@ -49,6 +54,52 @@ func (c *checker) sent(m core.Message) {
 	switch m.Kind {
 	case core.MsgAppend, core.MsgHeartbeat, core.MsgSnapshot, core.MsgTimeoutNow:
 		c.leads(m.From, m.Term)
+	}
+	c.carried(m)
+}
+
+// promised holds what a server grants or acknowledges against what a restart
+// would find if it crashed at this moment (2, 16). Votes are all looked at,
+// acknowledgements now and then, for it takes opening the log.
+func (c *checker) promised(s *server, m core.Message) {
+	vote := m.Kind == core.MsgVoteReply && !m.Reject
+	ack := m.Kind == core.MsgAppendReply && !m.Reject && m.Match%64 == 0
+	if !vote && !ack {
+		return
+	}
+	cfg := s.config()
+	l, r, err := wal.Open(s.fs.Crash(memfs.LoseAll, nil), cfg.Dir, wal.Config{SegmentBytes: cfg.SegmentBytes, RetainBytes: cfg.RetainBytes})
+	if err != nil {
+		c.fail("%s could not restart now: %v", s.id, err)
+		return
+	}
+	defer func() { _ = l.Close() }()
+	switch disk := r.HardState; {
+	case disk.Term > m.Term: // it has gone on, and the message is void
+	case disk.Term < m.Term:
+		c.fail("%s speaks in term %d and has only stored term %d", s.id, m.Term, disk.Term)
+	case vote && disk.Vote != m.To:
+		c.fail("%s gives %s its vote in term %d and has stored %q", s.id, m.To, m.Term, disk.Vote)
+	case ack && r.LastIndex < m.Match:
+		c.fail("%s acknowledges entry %d and has only stored entry %d", s.id, m.Match, r.LastIndex)
+	}
+}
+
+// carried checks what a leader sends: entries of no later term than its own,
+// and the same predecessor for the same entry wherever it goes (log matching).
+func (c *checker) carried(m core.Message) {
+	prev := m.Prev
+	for _, e := range m.Entries {
+		id := core.EntryID{Term: e.Term, Index: e.Index}
+		before, known := c.before[id]
+		switch {
+		case e.Term > m.Term:
+			c.fail("%s sends entry %v in term %d", m.From, id, m.Term)
+		case known && before != prev:
+			c.fail("%s sends entry %v after %v, it was sent after %v before", m.From, id, prev, before)
+		}
+		c.before[id] = prev
+		prev = id
 	}
 }
 

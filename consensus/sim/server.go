@@ -138,7 +138,10 @@ func (s *server) notice() {
 }
 
 // Send implements consensus.Host.
-func (s *server) Send(m core.Message) { s.sim.network.send(m) }
+func (s *server) Send(m core.Message) {
+	s.sim.check.promised(s, m)
+	s.sim.network.send(m)
+}
 
 // Wake implements consensus.Host: the lane's worker begins, or will go round
 // once more.

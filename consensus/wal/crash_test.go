@@ -288,7 +288,8 @@ func (s *script) recover(at string, fs *memfs.FS, depth int) {
 // goesOn checks that what a recovery reported is durable, and that the log can
 // be appended to.
 func (s *script) goesOn(at string, fs *memfs.FS, l *wal.Log, r core.Restored, m model) {
-	again, r2, err := wal.Open(fs.Crash(memfs.LoseAll, nil), dir, tiny())
+	fs = fs.Crash(memfs.LoseAll, nil)
+	again, r2, err := wal.Open(fs, dir, tiny())
 	if err != nil {
 		s.t.Errorf("%s, and again: %v", at, err)
 		return
@@ -307,6 +308,16 @@ func (s *script) goesOn(at string, fs *memfs.FS, l *wal.Log, r core.Restored, m 
 	}
 	if es, err := again.Entries(r.LastIndex+1, r.LastIndex+2, 1000); err != nil || sameEntries(es, b.Entries) != "" {
 		s.t.Errorf("%s: read what was appended afterwards: %v, %v", at, es, err)
+	}
+	// Nothing that the crash left may lie behind the new batch.
+	third, r3, err := wal.Open(fs.Crash(memfs.LoseAll, nil), dir, tiny())
+	if err != nil {
+		s.t.Errorf("%s, and once more after an append: %v", at, err)
+		return
+	}
+	defer third.Close()
+	if diff := m.append(b).differs(third, r3); diff != "" {
+		s.t.Errorf("%s: after an append and one more restart: %s", at, diff)
 	}
 }
 
