@@ -34,6 +34,7 @@ func (w *write) run() error { return w.disk.append([]*write{w}) }
 
 func (w *write) finish(e *Engine) {
 	e.unwritten--
+	e.progressed = e.now
 	e.unwrittenBytes -= w.bytes
 	if w.seq == 0 {
 		return

@@ -61,6 +61,7 @@ type Engine struct {
 	// Writing (see output.go).
 	unwritten      int          // write tasks not finished
 	unwrittenBytes int          // of entries in them
+	progressed     core.Instant // when one of them finished, or the oldest was queued
 	durable        uint64       // of the log as queued, what is on disk
 	cuts           uint64       // how often queued writes shortened the log
 	lastQueued     core.EntryID // last entry of the log once all queued writes are done
@@ -157,6 +158,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 	if now >= e.core.Deadline() {
 		e.core.Tick(now)
 	}
+	e.yieldIfStalled()
 	for e.core.HasOutput() {
 		o := e.core.Output()
 		e.carryOut(&o)
@@ -208,7 +210,7 @@ func (e *Engine) propose(ps []Proposal) {
 
 // Deadline is when the next Turn is wanted at the latest.
 func (e *Engine) Deadline() core.Instant {
-	return min(e.core.Deadline(), e.waiting.deadline())
+	return min(e.core.Deadline(), e.waiting.deadline(), e.stallDeadline())
 }
 
 // refresh copies what the rest of the engine asks of the core's state.

@@ -56,6 +56,9 @@ func (e *Engine) persist(o *core.Output) {
 		w.bytes += cost(entry)
 	}
 	w.disk, w.last, w.cuts = &e.disk, e.lastQueued, e.cuts
+	if e.unwritten == 0 {
+		e.progressed = e.now
+	}
 	e.unwritten++
 	e.unwrittenBytes += w.bytes
 	e.submit(LaneDisk, w)
