@@ -535,3 +535,34 @@ func TestLeader_DoesNotSpinOnAServerThatDeniesWhatItAcknowledged(t *testing.T) {
 		t.Errorf("asked %d times after 10 refusals of what was acknowledged", asked)
 	}
 }
+
+// A voteless server says once in a while what it lacks, but not while it is being
+// fed: heartbeats overtake entries, and each refusal makes the leader start over.
+func TestVoteless_RefusesAHeartbeatOnlyWhenNothingComes(t *testing.T) {
+	disk := voters("a", "b", "c")
+	disk.Voteless = true
+	l := newLone(t, disk)
+	refusals := func() (n int) {
+		beat := core.Message{Kind: core.MsgHeartbeat, From: "b", Term: 2, Prev: at(2, 5), Commit: 5, Round: 1}
+		out := l.hear(beat)
+		for _, m := range append(out.Send, out.SendAfter...) {
+			if m.Kind == core.MsgAppendReply && m.Reject && m.Voteless && m.Prev == at(2, 5) {
+				n++
+			}
+		}
+		return n
+	}
+	l.passes(100 * ms)
+	out := l.hear(core.Message{Kind: core.MsgAppend, From: "b", Term: 2, Prev: at(1, 1), Entries: entries(at(2, 2)), Round: 1})
+	l.stored(out, at(2, 2))
+	if n := refusals(); n != 0 {
+		t.Errorf("refused %d times right after an append", n)
+	}
+	for range 3 {
+		l.passes(100 * ms)
+		l.hear(core.Message{Kind: core.MsgHeartbeat, From: "b", Term: 2, Prev: at(2, 2), Commit: 1, Round: 1})
+	}
+	if n := refusals(); n != 1 {
+		t.Errorf("refused %d times after 300 ms without an append, want 1", n)
+	}
+}

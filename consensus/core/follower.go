@@ -13,6 +13,7 @@ func (c *Core) handleAppend(m Message) {
 	if !c.hearLeader(m) || c.installing() {
 		return
 	}
+	c.voteless.fed = c.now
 	if m.Prev.Index < c.commit {
 		m = c.skipCommitted(m)
 	}
@@ -125,7 +126,7 @@ func (c *Core) handleHeartbeat(m Message) {
 	case c.installing():
 	case matches:
 		c.commitTo(min(m.Commit, m.Prev.Index))
-	case c.voteless.on && m.Round > 0 && m.Prev.Index > c.commit:
+	case c.voteless.on && m.Round > 0 && m.Prev.Index > c.commit && c.now.Sub(c.voteless.fed) >= c.cfg.ElectionTimeoutMax:
 		c.refuseAppend(m) // its leader may think that nothing is missing here
 	}
 	if m.Round > 0 {
@@ -140,7 +141,8 @@ func (c *Core) handleHeartbeat(m Message) {
 // acknowledged before the start lies at or below it.
 type votelessState struct {
 	on     bool
-	target uint64 // 0 until known
+	target uint64  // 0 until known
+	fed    Instant // when its leader last sent it a piece of the log
 }
 
 func (c *Core) endVoteless() {
