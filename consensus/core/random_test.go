@@ -12,8 +12,12 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run only this seed of TestRandom, with its trace on failure")
-	seedsFlag = flag.Uint64("seeds", 300, "how many seeds TestRandom runs")
+	seedsFlag = flag.Uint64("seeds", ciSeeds, "how many seeds TestRandom runs")
 )
+
+// ciSeeds is how many seeds a plain test run takes; in that many each situation
+// must have been met.
+const ciSeeds = 300
 
 // TestRandom walks many clusters, one a seed, through loss, delay, duplication,
 // reordering, slow disks, crashes, partitions, snapshots, membership changes and
@@ -43,7 +47,7 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	t.Logf("met: %v", met)
-	if *seedFlag == 0 && !testing.Short() {
+	if *seedFlag == 0 && last >= ciSeeds {
 		for _, what := range situations {
 			if met[what] == 0 {
 				t.Errorf("no seed met the situation %q, so nothing was shown about it", what)
