@@ -29,6 +29,9 @@ func compileFilter(expression string, sample any) (*bexpr.Evaluator, error) {
 	}
 	var eval *bexpr.Evaluator
 	if err == nil {
+		if spelled, changed := lookThrough(ast.(grammar.Expression), reflect.TypeOf(sample)); changed {
+			expression = spelled
+		}
 		eval, err = bexpr.CreateEvaluator(expression, bexpr.WithMaxExpressions(maxExpressions))
 	}
 	if err != nil {

@@ -77,6 +77,7 @@ type Request struct {
 	Query   url.Values
 	Options Options
 	Token   string
+	Accept  string // the header
 	Authz   acl.Authorizer
 	Body    []byte // of all methods but GET
 

@@ -51,7 +51,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, cluster bool) {
 		return
 	}
 	c := &call{s: s, w: w, r: r, row: row, cluster: cluster, hops: maxHops}
-	c.req = &Request{ctx: r.Context(), vars: vars}
+	c.req = &Request{ctx: r.Context(), vars: vars, Accept: r.Header.Get("Accept")}
 	done := row.metrics.begin()
 	defer func() { done(c.status, c.req.Options.Index > 0) }()
 	if err := c.run(); err != nil {

@@ -228,7 +228,7 @@ func statusFor(health string) int {
 func healthAnswer(r *api.Request, status int, reason string, body any) *api.Answer {
 	// A name may hold what a header must not.
 	header := map[string]string{"X-Consul-Reason": strings.Map(printable, reason)}
-	if r.Query.Get("format") == "text" {
+	if r.Query.Get("format") == "text" || r.Accept == "text/plain" {
 		body = api.Raw{ContentType: "text/plain", Data: []byte(reason)}
 	}
 	return &api.Answer{Status: status, Header: header, Body: body}
