@@ -106,7 +106,7 @@ endpoints is made from the route table; a test keeps it true.
 %d are here, %d not yet. An endpoint that is not here answers 404, as Consul does for
 a path that it doesn't know.
 
-Differences in those that are here:
+Where Muster answers differently, and why:
 
 - What is wrong with a request is always a 4xx; Consul answers some of it with
   500. A bad filter and an unknown datacenter stay 500, as clients look for that.
@@ -122,5 +122,12 @@ Differences in those that are here:
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.
 - Sidecar services and the locality of nodes are refused with 400 for now.
+- A check registered in the catalog with an unknown status is refused, and so is a
+  write to a datacenter that can't be reached; Consul answers both with true.
+- UDP, gRPC, H2PING, Docker and alias checks are refused by name for now, as are two
+  checks of one registration with the same ID, of which Consul keeps the last.
+- `+"`/v1/agent/health/service`"+` shows checks as `+"`/v1/agent/checks`"+` does.
+- `+"`?peer=`"+` is not looked at.
+- Filters also take `+"`any`"+` and `+"`all`"+`.
 %s`, configBegin, config, configEnd, here, later, table.String())
 }
