@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"muster/consensus/core"
 	"muster/consensus/transport"
@@ -25,7 +26,12 @@ func Example() {
 			ClusterID: func() string { return "7f0a" },
 			Resolve:   func(id core.ServerID) (string, bool) { return string(id), true },
 			Dial:      network.Dialer(string(id)),
-			Handler:   func(m core.Message) { heard <- m },
+			Handler: func(m core.Message) {
+				select {
+				case heard <- m:
+				case <-ctx.Done():
+				}
+			},
 		})
 		if err != nil {
 			panic(err)
@@ -37,8 +43,16 @@ func Example() {
 	}
 	a, _ := start("a"), start("b")
 
-	a.Send(core.Message{Kind: core.MsgPreVote, To: "b", Term: 5})
-	m := <-heard
+	// A network may lose messages, as this one does until both run: Raft sends
+	// again what is not answered.
+	var m core.Message
+	for m.Kind == 0 {
+		a.Send(core.Message{Kind: core.MsgPreVote, To: "b", Term: 5})
+		select {
+		case m = <-heard:
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 	fmt.Printf("%s asks %s for term %d\n", m.From, m.To, m.Term)
 	cancel()
 	running.Wait()

@@ -30,6 +30,7 @@ type wireMessage struct {
 	Done      bool
 	Token     uint64
 	Index     uint64
+	Voteless  bool
 }
 
 type wireEntry struct {
@@ -92,7 +93,7 @@ func (e *encoder) message(buf []byte, m *core.Message) ([]byte, error) {
 		HintTerm: m.Hint.Term, HintIndex: m.Hint.Index,
 		Campaign: uint8(m.Campaign), Snapshot: snapshotToWire(m.Snapshot),
 		Offset: m.Offset, Data: m.Data, Done: m.Done,
-		Token: m.Token, Index: m.Index,
+		Token: m.Token, Index: m.Index, Voteless: m.Voteless,
 	}
 	if len(e.entries) > 0 {
 		e.wire.Entries = e.entries
@@ -133,7 +134,7 @@ func (d *decoder) message(body []byte) (core.Message, error) {
 		Hint:     core.EntryID{Term: w.HintTerm, Index: w.HintIndex},
 		Campaign: core.CampaignKind(w.Campaign), Snapshot: snapshotFromWire(w.Snapshot),
 		Offset: w.Offset, Data: w.Data, Done: w.Done,
-		Token: w.Token, Index: w.Index,
+		Token: w.Token, Index: w.Index, Voteless: w.Voteless,
 	}
 	if len(w.Entries) > 0 {
 		m.Entries = make([]core.Entry, len(w.Entries))

@@ -28,7 +28,7 @@ func fullMessage() core.Message {
 			Index: 9, Term: 3, ConfigIndex: 1, Size: 1 << 33, Checksum: 1<<64 - 1,
 			Config: core.Configuration{ClusterID: "c", Servers: []core.Server{{ID: "s1", Addr: "h:1", Suffrage: core.Voter}}},
 		},
-		Offset: 10, Data: []byte{1, 2, 3}, Done: true, Token: 11, Index: 12,
+		Offset: 10, Data: []byte{1, 2, 3}, Done: true, Token: 11, Index: 12, Voteless: true,
 	}
 }
 
@@ -37,13 +37,13 @@ func TestWire_GoldenBytes(t *testing.T) {
 		name, want string
 		message    core.Message
 	}{
-		{"heartbeat", "dc0012" + "0703" + "0204" + "c0" + "0405" + "c2" + "00" + "0000" + "00" + "c0" + "00" + "c0" + "c2" + "0000",
+		{"heartbeat", "dc0013" + "0703" + "0204" + "c0" + "0405" + "c2" + "00" + "0000" + "00" + "c0" + "00" + "c0" + "c2" + "0000" + "c2",
 			core.Message{Kind: core.MsgHeartbeat, Term: 3, Prev: core.EntryID{Term: 2, Index: 4}, Commit: 4, Round: 5}},
-		{"all fields", "dc0012" + "0507" + "06cd012c" +
+		{"all fields", "dc0013" + "0507" + "06cd012c" +
 			"92" + "94cd012d0702c4026162" + "94cd012e0701c0" +
 			"cd012b" + "ce00011170" + "c3" + "05" + "0204" + "01" +
 			"97090301a16391" + "93a27331a3683a3102" + "cf0000000200000000" + "cfffffffffffffffff" +
-			"0a" + "c403010203" + "c3" + "0b0c", fullMessage()},
+			"0a" + "c403010203" + "c3" + "0b0c" + "c3", fullMessage()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := newEncoder(testFrame).message(nil, &c.message)
@@ -54,6 +54,27 @@ func TestWire_GoldenBytes(t *testing.T) {
 				t.Errorf("encoded\n got %x\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// A field that is added to core.Message must be added to the wire too, or it is
+// lost between real servers though every simulated one gets it.
+func TestWire_CarriesEveryFieldOfAMessage(t *testing.T) {
+	local := map[string]bool{"From": true, "To": true, "Fill": true} // known from the stream; never sent
+	want := fullMessage()
+	v := reflect.ValueOf(want)
+	for i := range v.NumField() {
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != local[name] {
+			t.Errorf("fullMessage: field %s is not as it should be; set it, and see that the wire carries it", name)
+		}
+	}
+	body, err := newEncoder(testFrame).message(nil, &want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := newDecoder(testFrame).message(body)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 	}
 }
 
@@ -131,7 +152,7 @@ func TestWire_NewerElementsAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := append([]byte{0xdc, 0, 20}, body[3:]...)
+	newer := append([]byte{0xdc, 0, 21}, body[3:]...)
 	newer = append(newer, 0x92, 0x01, 0xa1, 'x', 0xc3) // [1, "x"] and true
 	got, err := newDecoder(testFrame).message(newer)
 	if err != nil || got.Term != 4 || got.Kind != core.MsgVote {
