@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"consensus/transport": {"consensus/core"},
 	"agent/checks":        {"catalog"},
 	"consensus":           {"consensus/core", "consensus/wal", "consensus/wal/memfs", "consensus/transport"},
+	"consensus/planted":   {},
 	"consensus/sim":       {"consensus", "consensus/core", "consensus/wal", "consensus/wal/memfs", "consensus/transport"},
 	"agent/local":         {"catalog", "agent/checks"},
 	"api":                 {"catalog", "catalog/state", "catalog/acl"},
