@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -119,12 +120,13 @@ func (c *cluster) add(name string, args ...string) *agent {
 // servers lays out n servers that expect each other.
 func (c *cluster) servers(n int, args ...string) []*agent {
 	c.t.Helper()
+	base := []string{"-server", fmt.Sprintf("-bootstrap-expect=%d", n), "-retry-interval", "200ms"}
+	for i := range n {
+		base = append(base, "-retry-join", fmt.Sprintf("%s%d", c.subnet, len(c.agents)+i+1))
+	}
 	var out []*agent
 	for i := range n {
-		out = append(out, c.add(fmt.Sprintf("server-%d", i+1), append([]string{
-			"-server", fmt.Sprintf("-bootstrap-expect=%d", n),
-			"-retry-join", c.subnet + "1", "-retry-interval", "200ms",
-		}, args...)...))
+		out = append(out, c.add(fmt.Sprintf("server-%d", i+1), slices.Concat(base, args)...))
 	}
 	return out
 }
