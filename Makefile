@@ -28,11 +28,11 @@ run: build ## build and start a development agent on http://127.0.0.1:8500
 
 .PHONY: test
 test: ## run every test, real clusters of real processes included
-	go test ./...
+	go test -timeout 30m ./...
 
 .PHONY: race
 race: ## run every test under the race detector
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: fmt
 fmt: ## format the code
