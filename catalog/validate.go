@@ -110,7 +110,11 @@ func (s *Service) validateOn(node string) error {
 		faults = append(faults, checkText("tagged address name", k, MaxNameLen), checkText("tagged address", a.Address, MaxAddressLen))
 	}
 	if err := checkServiceMeta(s.Meta); err != nil {
-		faults = append(faults, Errorf(Invalid, "Invalid Service Meta for node %s and serviceID %s: %v", clip(node), clip(s.ID), err))
+		whose := "" // an agent's own registration names no node, as Consul's
+		if node != "" {
+			whose = fmt.Sprintf(" for node %s and serviceID %s", clip(node), clip(s.ID))
+		}
+		faults = append(faults, Errorf(Invalid, "Invalid Service Meta%s: %v", whose, err))
 	}
 	faults = append(faults, s.Proxy.validate())
 	if side := s.Connect.SidecarService; side != nil && side.Service != "" {

@@ -158,3 +158,13 @@ func TestRegister_Normalize(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An agent's own registration names no node; its faults read as Consul's.
+func TestService_MetaFaultWithoutANode(t *testing.T) {
+	s := Service{Service: "w", Meta: map[string]string{"a b": "c"}}
+	s.Normalize()
+	want := "Invalid Service Meta: Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters"
+	if err := s.Validate(); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

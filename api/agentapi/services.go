@@ -139,10 +139,10 @@ func (h handlers) deregisterService(r *api.Request) (any, error) {
 
 // enable reads ?enable=, which must be there.
 func enable(r *api.Request) (bool, error) {
-	text := r.Query.Get("enable")
-	if text == "" {
+	if !r.Query.Has("enable") {
 		return false, invalid("Missing value for enable")
 	}
+	text := r.Query.Get("enable")
 	on, err := strconv.ParseBool(text)
 	if err != nil {
 		return false, invalid("Invalid value for enable: %q", text)
