@@ -41,6 +41,7 @@ func (c *Core) handleAppend(m Message) {
 	}
 	matched := m.Prev.Index + uint64(len(m.Entries))
 	c.commitTo(min(m.Commit, matched)) // property 12: what lies beyond is not proven
+	c.heedNotice()
 	c.acknowledge(m, matched)
 }
 
@@ -128,9 +129,26 @@ func (c *Core) handleHeartbeat(m Message) {
 		c.commitTo(min(m.Commit, m.Prev.Index))
 	case c.voteless.on && m.Round > 0 && m.Prev.Index > c.commit && c.now.Sub(c.voteless.fed) >= c.cfg.ElectionTimeoutMax:
 		c.refuseAppend(m) // its leader may think that nothing is missing here
+	default:
+		c.notice = notice{prev: m.Prev, commit: m.Commit}
 	}
 	if m.Round > 0 {
 		c.send(Message{Kind: MsgHeartbeatReply, To: m.From, Round: m.Round})
+	}
+}
+
+// notice is what a heartbeat said of the commit index that this log could not use
+// because it lacked prev: the heartbeat had overtaken the append that carries it.
+// It stays true for ever: a log that holds prev equals that leader's up to there.
+type notice struct {
+	prev   EntryID
+	commit uint64
+}
+
+// heedNotice makes use of it once the append is here.
+func (c *Core) heedNotice() {
+	if n := c.notice; c.log.matches(n.prev) {
+		c.commitTo(min(n.commit, n.prev.Index))
 	}
 }
 
