@@ -22,7 +22,7 @@ func walk(seeds int) check {
 
 // cluster is the simulator: the shipped driver over the shipped log.
 func cluster(seeds int) check {
-	return check{name: "simulator", pkg: "sim", flags: []string{"-test.run=^TestSeeds$"}, seeds: seeds}
+	return check{name: "simulator", pkg: "sim", flags: []string{"-test.run=^TestSeeds$", "-first=1"}, seeds: seeds}
 }
 
 var (

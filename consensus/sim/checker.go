@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"muster/consensus/core"
 	"muster/consensus/wal"
@@ -13,37 +14,53 @@ import (
 type checker struct {
 	sim *Sim
 	err error // the first violation
+	// rule is the form of its text, without what differs from run to run.
+	rule string
 
 	leaders map[uint64]core.ServerID // by term
 	// terms[i] is the term of the committed entry i+1, seen[i] the term in which
 	// it was first seen to be committed.
 	terms, seen []uint64
-	// before holds the predecessor of each entry that was sent.
-	before map[core.EntryID]core.EntryID
-	// states holds the machine's state after each committed command, by index.
-	states map[uint64]state
-	// at is where each operation was applied, by its number.
-	at map[uint64]uint64
-	// refused are operations whose client was told that they did not happen.
-	refused map[uint64]bool
+	// before[i] holds what was sent as predecessors of entries with index i.
+	before [][]predecessor
+	// states[i] is the machine's state after the committed entry i, if it is a
+	// command.
+	states []state
+	// ops[i] is what became of the operation i.
+	ops []fate
 	// floor is the index that every read and write that begins now must pass,
 	// because an answer that has been given showed it.
 	floor uint64
+}
+
+// predecessor says that an entry of term was sent behind one of another.
+type predecessor struct{ term, behind uint64 }
+
+// fate is what became of a client's write.
+type fate struct {
+	at      uint64 // where it was applied, 0 if nowhere so far
+	done    bool   // it was carried out
+	refused bool   // its client was told that it did not happen
+}
+
+// slot gives the i-th element of a list that grows as needed.
+func slot[T any](list *[]T, i uint64) *T {
+	for uint64(len(*list)) <= i {
+		*list = append(*list, *new(T))
+	}
+	return &(*list)[i]
 }
 
 func newChecker(s *Sim) *checker {
 	return &checker{
 		sim:     s,
 		leaders: make(map[uint64]core.ServerID),
-		before:  make(map[core.EntryID]core.EntryID),
-		states:  make(map[uint64]state),
-		at:      make(map[uint64]uint64),
-		refused: make(map[uint64]bool),
 	}
 }
 
 func (c *checker) fail(format string, args ...any) {
 	if c.err == nil {
+		c.rule = format
 		c.err = fmt.Errorf("at %.6f s: "+format, append([]any{float64(c.sim.now) / 1e9}, args...)...)
 		c.sim.trace("VIOLATION %v", c.err)
 	}
@@ -90,16 +107,18 @@ func (c *checker) promised(s *server, m core.Message) {
 func (c *checker) carried(m core.Message) {
 	prev := m.Prev
 	for _, e := range m.Entries {
-		id := core.EntryID{Term: e.Term, Index: e.Index}
-		before, known := c.before[id]
-		switch {
-		case e.Term > m.Term:
-			c.fail("%s sends entry %v in term %d", m.From, id, m.Term)
-		case known && before != prev:
-			c.fail("%s sends entry %v after %v, it was sent after %v before", m.From, id, prev, before)
+		if e.Term > m.Term || e.Index != prev.Index+1 {
+			c.fail("%s sends entry %d/%d behind %v in term %d", m.From, e.Term, e.Index, prev, m.Term)
+			return
 		}
-		c.before[id] = prev
-		prev = id
+		known := slot(&c.before, e.Index)
+		switch i := slices.IndexFunc(*known, func(p predecessor) bool { return p.term == e.Term }); {
+		case i < 0:
+			*known = append(*known, predecessor{term: e.Term, behind: prev.Term})
+		case (*known)[i].behind != prev.Term:
+			c.fail("%s sends entry %d/%d behind one of term %d, it was sent behind one of term %d before", m.From, e.Term, e.Index, prev.Term, (*known)[i].behind)
+		}
+		prev = core.EntryID{Term: e.Term, Index: e.Index}
 	}
 }
 
@@ -177,25 +196,22 @@ func (c *checker) committed(s *server) {
 
 // applied checks one applied command against what others applied there, and that
 // no operation takes effect twice or after its client was told that it did not.
-func (c *checker) applied(s *server, e core.Entry, st state) {
+func (c *checker) applied(s *server, e core.Entry, op uint64, done bool, st state) {
 	if e.Index > uint64(len(c.terms)) || c.terms[e.Index-1] != e.Term {
 		c.fail("%s: applied entry %d/%d, which is not committed", s.id, e.Term, e.Index)
 		return
 	}
-	if known, ok := c.states[e.Index]; ok && known != st {
-		c.fail("%s: state after entry %d is %v, elsewhere %v", s.id, e.Index, st, known)
+	known := slot(&c.states, e.Index)
+	if known.count != 0 && *known != st {
+		c.fail("%s: state after entry %d is %v, elsewhere %v", s.id, e.Index, st, *known)
 	}
-	c.states[e.Index] = st
-	op, err := operation(e.Data)
-	if err != nil {
-		c.fail("%s: entry %d: %v", s.id, e.Index, err)
-		return
+	*known = st
+	f := slot(&c.ops, op)
+	if f.at != 0 && f.at != e.Index {
+		c.fail("operation %d took effect at %d and at %d", op, f.at, e.Index)
 	}
-	if at, ok := c.at[op]; ok && at != e.Index {
-		c.fail("operation %d took effect at %d and at %d", op, at, e.Index)
-	}
-	c.at[op] = e.Index
-	if c.refused[op] {
+	f.at, f.done = e.Index, done
+	if f.refused {
 		c.fail("operation %d took effect at %d though its client was told it would not (19)", op, e.Index)
 	}
 }
@@ -205,32 +221,39 @@ func (c *checker) restored(s *server, st state) {
 	if st.count == 0 {
 		return
 	}
-	if known := c.states[st.index]; known != st {
+	if known := *slot(&c.states, st.index); known != st {
 		c.fail("%s: restored state %v, elsewhere %v", s.id, st, known)
 	}
 }
 
 // wrote checks a write's answer (19, linearizability): it stands where the
 // answer says and behind all that was known when it began.
-func (c *checker) wrote(op uint64, id core.EntryID, result any, floor uint64) {
-	if at, ok := c.at[op]; !ok || at != id.Index {
-		c.fail("operation %d acknowledged at %d but found at %d (%v)", op, id.Index, at, ok)
+func (c *checker) wrote(op uint64, id core.EntryID, count uint64, floor uint64) {
+	if at := slot(&c.ops, op).at; at == 0 || at != id.Index {
+		c.fail("operation %d acknowledged at %d but found at %d", op, id.Index, at)
 		return
 	}
 	if id.Index <= floor {
 		c.fail("operation %d acknowledged at %d, not behind %d, which was known before it began", op, id.Index, floor)
 	}
-	if want := c.states[id.Index].count; result != want {
-		c.fail("operation %d: result %v instead of %d", op, result, want)
+	if want := c.states[id.Index].count; count != want {
+		c.fail("operation %d: result %d instead of %d", op, count, want)
 	}
 	c.floor = max(c.floor, id.Index)
 }
 
+// took says where an operation took effect, for the judge of the history.
+func (c *checker) took(op uint64) (index uint64, done, ok bool) {
+	f := slot(&c.ops, op)
+	return f.at, f.done, f.at != 0
+}
+
 // denied notes that a client was told that its operation did not happen.
 func (c *checker) denied(op uint64) {
-	c.refused[op] = true
-	if at, ok := c.at[op]; ok {
-		c.fail("operation %d: client told that it did not take effect, but it did at %d (19)", op, at)
+	f := slot(&c.ops, op)
+	f.refused = true
+	if f.at != 0 {
+		c.fail("operation %d: client told that it did not take effect, but it did at %d (19)", op, f.at)
 	}
 }
 

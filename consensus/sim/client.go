@@ -7,25 +7,75 @@ import (
 	"muster/consensus/core"
 )
 
+// opKind is what an operation does to its register.
+type opKind byte
+
+const (
+	read opKind = iota
+	write
+	compareAndSet
+)
+
+// readMode is a way to read.
+type readMode struct {
+	name string
+	met  Situation
+	ask  func(in *consensus.Input, w consensus.Waiter)
+}
+
+// readModes lists the ways to read that must be linearizable under the faults
+// of a plan.
+func readModes() []readMode {
+	return []readMode{
+		{"by a round", ReadAnswered, func(in *consensus.Input, w consensus.Waiter) { in.Reads = append(in.Reads, w) }},
+	}
+}
+
 // client does one operation after the other, on the server that it believes to
 // be the leader, at times on any.
 type client struct {
-	sim *Sim
-	at  *server // where it turned to last
+	sim    *Sim
+	number int
+	dice
+	at    *server  // where it turned to last
+	plans int      // counts what it planned to do; only the newest plan is acted on
+	busy  bool     // an operation is under way
+	known []uint64 // by key, the index that it saw last
 }
 
 // call is one operation under way. It implements consensus.Waiter.
 type call struct {
+	command
 	client *client
 	server *server
 	life   int
-	op     uint64 // 0 for a read
+	mode   readMode
+	past   int    // its place in the history
 	floor  uint64 // checker's floor when it began
+	asked  any    // of the passenger
 	over   bool   // answered, or given up
 }
 
+// think plans the next operation: soon under load, else after a while.
 func (c *client) think() {
-	c.sim.after(c.sim.around(c.sim.plan.Think), c.act)
+	mean := c.sim.plan.Think
+	if c.sim.now >= c.sim.busyUntil {
+		mean = 100*mean + c.sim.plan.scaled(second)
+	}
+	c.plans++
+	plan := c.plans
+	c.sim.after(c.around(mean), func() {
+		if plan == c.plans {
+			c.act()
+		}
+	})
+}
+
+// hurry plans anew, now that there is load.
+func (c *client) hurry() {
+	if !c.busy {
+		c.think()
+	}
 }
 
 func (c *client) act() {
@@ -34,24 +84,47 @@ func (c *client) act() {
 		c.think()
 		return
 	}
-	k := &call{client: c, server: s, life: s.life, floor: c.sim.check.floor}
-	if c.sim.chance(0.3) {
-		s.in.Reads = append(s.in.Reads, k)
-	} else {
-		c.sim.ops++
-		k.op = c.sim.ops
-		data := command(k.op, c.sim.rand.IntN(c.sim.plan.Padding+1))
-		s.in.Proposals = append(s.in.Proposals, consensus.Proposal{Data: data, Waiter: k})
+	sim := c.sim
+	k := &call{client: c, server: s, life: s.life, floor: sim.check.floor}
+	k.key = (c.number + c.IntN(2)) % sim.plan.Keys
+	switch x := c.Float64(); {
+	case x < 0.3:
+		modes := readModes()
+		k.mode = modes[c.IntN(len(modes))]
+		if sim.passenger != nil {
+			k.asked = sim.passenger.Asked()
+		}
+		k.mode.ask(&s.in, k)
+	case x < 0.5:
+		k.kind, k.expect = compareAndSet, c.known[k.key]
+	default:
+		k.kind = write
 	}
-	c.sim.trace("call op=%d on %s floor=%d", k.op, s.id, k.floor)
+	if k.kind != read {
+		sim.ops++
+		k.op = sim.ops
+		s.in.Proposals = append(s.in.Proposals, consensus.Proposal{Data: k.encode(c.payload()), Waiter: k})
+	}
+	c.busy = true
+	k.past = sim.history.begin(k, sim.now)
+	if sim.mark(markCall, k.op, uint64(k.kind), uint64(k.key), ordinal(s.id), k.floor) {
+		sim.print("call client=%d op=%d kind=%d key=%d expect=%d on %s floor=%d", c.number, k.op, k.kind, k.key, k.expect, s.id, k.floor)
+	}
 	s.wake()
-	c.sim.after(c.sim.between(300*millisecond, 2*second), func() { k.giveUp() })
+	sim.after(sim.plan.scaled(c.between(300*millisecond, 2*second)), func() { k.giveUp() })
+}
+
+func (c *client) payload() []byte {
+	if p := c.sim.passenger; p != nil {
+		return p.Command(c.Rand)
+	}
+	return make([]byte, c.IntN(c.sim.plan.Padding+1))
 }
 
 // choose turns to a leader, if there is one that the client can see, but now and
 // then to any server that is up.
 func (c *client) choose() *server {
-	if c.at != nil && c.at.engine != nil && c.sim.chance(0.7) {
+	if c.at != nil && c.at.engine != nil && c.chance(0.7) {
 		return c.at
 	}
 	var up []*server
@@ -60,7 +133,7 @@ func (c *client) choose() *server {
 			continue
 		}
 		up = append(up, s)
-		if leads, _ := s.engine.Leads(); leads && c.sim.chance(0.7) {
+		if leads, _ := s.engine.Leads(); leads && c.chance(0.7) {
 			c.at = s
 			return s
 		}
@@ -68,7 +141,7 @@ func (c *client) choose() *server {
 	if len(up) == 0 {
 		return nil
 	}
-	c.at = up[c.sim.rand.IntN(len(up))]
+	c.at = up[c.IntN(len(up))]
 	return c.at
 }
 
@@ -77,36 +150,58 @@ func (k *call) giveUp() {
 	if k.over {
 		return
 	}
-	k.over = true
-	k.client.sim.trace("gave up op=%d", k.op)
+	k.client.sim.trace("gave up client=%d op=%d", k.client.number, k.op)
 	if k.op != 0 {
 		k.client.sim.met(GaveUp)
 	}
+	k.end()
+}
+
+func (k *call) end() {
+	k.over = true
+	k.client.busy = false
 	k.client.think()
 }
 
 // Done implements consensus.Waiter.
 func (k *call) Done(r consensus.Result) {
 	sim := k.client.sim
-	sim.trace("answer op=%d id=%d/%d err=%v", k.op, r.ID.Term, r.ID.Index, r.Err)
-	switch {
-	case k.server.engine == nil || k.server.life != k.life:
+	if sim.mark(markAnswer, k.op, r.ID.Term, r.ID.Index, truth(r.Err == nil)) {
+		sim.print("answer client=%d op=%d id=%d/%d err=%v", k.client.number, k.op, r.ID.Term, r.ID.Index, r.Err)
+	}
+	if k.server.engine == nil || k.server.life != k.life {
 		return // the process that would have answered is gone
-	case k.op != 0:
+	}
+	if k.kind == read {
+		k.saw(r)
+	} else {
 		k.wrote(r)
-	case r.Err == nil:
-		sim.check.read(k.server, k.server.machine.state, k.floor)
-		sim.met(ReadAnswered)
-		if leads, _ := k.server.engine.Leads(); !leads {
-			sim.met(FollowerRead)
-		}
 	}
 	if r.Err != nil && k.client.at == k.server {
 		k.client.at = nil
 	}
 	if !k.over {
-		k.over = true
-		k.client.think()
+		k.end()
+	}
+}
+
+// saw takes the answer to a read: what the server's machine holds now.
+func (k *call) saw(r consensus.Result) {
+	sim := k.client.sim
+	if r.Err != nil || k.over {
+		sim.history.drop(k)
+		return
+	}
+	m := k.server.machine
+	sim.check.read(k.server, m.state, k.floor)
+	sim.history.saw(k, m.registers[k.key], sim.now)
+	k.client.known[k.key] = m.registers[k.key].index
+	if sim.passenger != nil {
+		sim.passenger.Answered(k.server.number, k.asked)
+	}
+	sim.met(k.mode.met)
+	if leads, _ := k.server.engine.Leads(); !leads {
+		sim.met(FollowerRead)
 	}
 }
 
@@ -114,14 +209,27 @@ func (k *call) wrote(r consensus.Result) {
 	sim := k.client.sim
 	switch {
 	case r.Err == nil && !k.over:
-		sim.check.wrote(k.op, r.ID, r.Value, k.floor)
+		got, ok := r.Value.(outcome)
+		if !ok {
+			sim.check.fail("operation %d: result %v is none of a command", k.op, r.Value)
+			return
+		}
+		sim.check.wrote(k.op, r.ID, got.count, k.floor)
+		sim.history.wrote(k, got, r.ID.Index, sim.now)
 		sim.met(WriteAnswered)
+		if k.kind == compareAndSet {
+			sim.met([2]Situation{CompareFailed, CompareSucceeded}[truth(got.done)])
+		}
+		if got.done {
+			k.client.known[k.key] = r.ID.Index
+		}
 		sim.progress = r.ID.Index
 	case r.Err == nil:
 	case errors.Is(r.Err, consensus.ErrUnknown):
 		sim.met(OutcomeUnknown)
 	default:
 		sim.check.denied(k.op)
+		sim.history.drop(k)
 		if r.ID.Index > 0 && errors.Is(r.Err, core.ErrLeadershipLost) {
 			sim.met(RolledBack)
 		}

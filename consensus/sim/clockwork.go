@@ -1,11 +1,7 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
-	"hash"
-	"hash/fnv"
-	"math/rand/v2"
 
 	"muster/consensus/core"
 )
@@ -17,42 +13,68 @@ type event struct {
 	run func()
 }
 
+func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+
+// events is a heap with four children a node.
 type events []event
 
-func (h events) Len() int { return len(h) }
-func (h events) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-func (h events) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *events) Push(x any)   { *h = append(*h, x.(event)) }
-func (h *events) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*h = old[:len(old)-1]
-	return e
+func (h *events) push(e event) {
+	q := append(*h, e)
+	i := len(q) - 1
+	for i > 0 {
+		parent := (i - 1) / 4
+		if !e.before(&q[parent]) {
+			break
+		}
+		q[i] = q[parent]
+		i = parent
+	}
+	q[i] = e
+	*h = q
 }
 
-// clockwork is simulated time, chance and the trace.
+func (h *events) pop() event {
+	q := *h
+	first := q[0]
+	n := len(q) - 1
+	last := q[n]
+	q[n] = event{}
+	q = q[:n]
+	for i := 0; n > 0; {
+		least := -1
+		for c := 4*i + 1; c <= min(4*i+4, n-1); c++ {
+			if least < 0 || q[c].before(&q[least]) {
+				least = c
+			}
+		}
+		if least < 0 || !q[least].before(&last) {
+			q[i] = last
+			break
+		}
+		q[i] = q[least]
+		i = least
+	}
+	*h = q
+	return first
+}
+
+// clockwork is simulated time and the trace.
 type clockwork struct {
 	now   core.Instant
 	seq   uint64
 	queue events
-	rand  *rand.Rand
 
-	hash   hash.Hash64
+	hash   digest
 	printf func(format string, args ...any) // nil: the trace is only hashed
 	line   []byte
 }
 
-func newClockwork(seed uint64) clockwork {
-	return clockwork{rand: rand.New(rand.NewPCG(seed, 0x6d7573746572)), hash: fnv.New64a()}
-}
+func newClockwork() clockwork { return clockwork{hash: newDigest()} }
 
 // after schedules run in d from now.
 func (c *clockwork) after(d core.Duration, run func()) {
 	c.seq++
-	heap.Push(&c.queue, event{at: c.now.Add(max(0, d)), seq: c.seq, run: run})
+	c.queue.push(event{at: c.now.Add(max(0, d)), seq: c.seq, run: run})
 }
 
 // step runs the next event, if there is one before end.
@@ -61,7 +83,7 @@ func (c *clockwork) step(end core.Instant) bool {
 		c.now = max(c.now, end)
 		return false
 	}
-	e := heap.Pop(&c.queue).(event)
+	e := c.queue.pop()
 	c.now = e.at
 	e.run()
 	return true
@@ -69,34 +91,23 @@ func (c *clockwork) step(end core.Instant) bool {
 
 // trace adds a line to the run's trace.
 func (c *clockwork) trace(format string, args ...any) {
-	c.line = fmt.Appendf(c.line[:0], "%d ", c.now)
-	c.line = fmt.Appendf(c.line, format, args...)
-	_, _ = c.hash.Write(c.line) // a hash never fails
+	c.line = fmt.Appendf(c.line[:0], format, args...)
+	c.hash.add(uint64(c.now))
+	c.hash.bytes(c.line)
 	if c.printf != nil {
-		c.printf("%12.6f %s", float64(c.now)/1e9, c.line[indexAfterSpace(c.line):])
+		c.printf("%12.6f %s", float64(c.now)/1e9, c.line)
 	}
 }
 
-func indexAfterSpace(b []byte) int {
-	for i, ch := range b {
-		if ch == ' ' {
-			return i + 1
-		}
-	}
-	return 0
+// mark adds what happens all the time to the hash of the trace, as numbers. It
+// says whether the caller is to print it too.
+func (c *clockwork) mark(words ...uint64) (printed bool) {
+	c.hash.add(uint64(c.now))
+	c.hash.add(words...)
+	return c.printf != nil
 }
 
-// between draws a duration from [lo, hi].
-func (c *clockwork) between(lo, hi core.Duration) core.Duration {
-	if hi <= lo {
-		return lo
-	}
-	return lo + core.Duration(c.rand.Int64N(int64(hi-lo)+1))
+// print adds a line to what is printed, not to the hash.
+func (c *clockwork) print(format string, args ...any) {
+	c.printf("%12.6f %s", float64(c.now)/1e9, fmt.Sprintf(format, args...))
 }
-
-// around draws an exponentially distributed duration with a mean.
-func (c *clockwork) around(mean core.Duration) core.Duration {
-	return core.Duration(c.rand.ExpFloat64() * float64(mean))
-}
-
-func (c *clockwork) chance(p float64) bool { return p > 0 && c.rand.Float64() < p }

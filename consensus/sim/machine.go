@@ -4,102 +4,192 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
+	"slices"
 
 	"muster/consensus"
 	"muster/consensus/core"
 )
 
-// machine is the replicated state: how many commands were applied, and a hash
-// over all of them in order, so that two machines that are equal have seen the
-// same.
+// machine is the replicated state: a few registers, how many commands were
+// applied, and a hash over all of them in order, so that two machines that are
+// equal have seen the same.
 type machine struct {
-	server *server
-	state  state
+	server    *server
+	state     state
+	registers []register
+	passenger consensus.FSM // nil for none
 }
+
+// register is what was last written under a key, and where in the log.
+type register struct{ op, index uint64 }
 
 type state struct {
 	index uint64 // of the last command
 	count uint64
-	chain uint64
+	chain digest
+	fold  digest // of all registers, in any order
 }
 
-func (s state) next(e core.Entry) state {
-	h := fnv.New64a()
-	var head [24]byte
-	binary.LittleEndian.PutUint64(head[0:], s.chain)
-	binary.LittleEndian.PutUint64(head[8:], e.Index)
-	binary.LittleEndian.PutUint64(head[16:], e.Term)
-	_, _ = h.Write(head[:]) // a hash never fails
-	_, _ = h.Write(e.Data)
-	return state{index: e.Index, count: s.count + 1, chain: h.Sum64()}
+// outcome is what applying a command gave.
+type outcome struct {
+	count uint64 // its place among all commands
+	done  bool   // false: a compare-and-set found another index
 }
 
-// Apply implements consensus.FSM. The result of a command is its place among all
-// commands.
+func (r register) digest(key int) digest {
+	h := newDigest()
+	h.add(uint64(key), r.op, r.index)
+	return h
+}
+
+func fold(registers []register) (sum digest) {
+	for key, r := range registers {
+		sum ^= r.digest(key)
+	}
+	return sum
+}
+
+func newMachine(s *server) *machine {
+	m := &machine{server: s, registers: make([]register, s.sim.plan.Keys)}
+	m.state.fold = fold(m.registers)
+	if p := s.sim.passenger; p != nil {
+		m.passenger = p.Board(s.number)
+	}
+	return m
+}
+
+// Apply implements consensus.FSM.
 func (m *machine) Apply(es []core.Entry) []any {
 	results := make([]any, len(es))
 	for i, e := range es {
-		m.state = m.state.next(e)
-		m.server.sim.check.applied(m.server, e, m.state)
-		results[i] = m.state.count
+		c, err := decodeCommand(e.Data)
+		if err != nil || c.key >= len(m.registers) {
+			m.server.sim.check.fail("%s: entry %d holds no command of a client: %v", m.server.id, e.Index, err)
+			return results
+		}
+		results[i] = m.apply(e, c)
+		m.server.sim.check.applied(m.server, e, c.op, results[i].(outcome).done, m.state)
+	}
+	if m.passenger != nil {
+		own := slices.Clone(es)
+		for i := range own {
+			own[i].Data = own[i].Data[commandHead:]
+		}
+		m.passenger.Apply(own)
 	}
 	return results
+}
+
+func (m *machine) apply(e core.Entry, c command) outcome {
+	r := &m.registers[c.key]
+	done := c.kind != compareAndSet || r.index == c.expect
+	if done {
+		m.state.fold ^= r.digest(c.key)
+		*r = register{op: c.op, index: e.Index}
+		m.state.fold ^= r.digest(c.key)
+	}
+	m.state.index = e.Index
+	m.state.count++
+	m.state.chain.add(e.Index, e.Term, truth(done))
+	m.state.chain.bytes(e.Data)
+	return outcome{count: m.state.count, done: done}
 }
 
 // Snapshot implements consensus.FSM.
 func (m *machine) Snapshot() (consensus.Snapshot, error) {
 	m.server.sim.met(SnapshotTaken)
-	return m.state, nil
+	s := snapshot{state: m.state, registers: slices.Clone(m.registers)}
+	if m.passenger == nil {
+		return s, nil
+	}
+	var err error
+	s.passenger, err = m.passenger.Snapshot()
+	return s, err
+}
+
+// snapshot is a machine at one moment.
+type snapshot struct {
+	state     state
+	registers []register
+	passenger consensus.Snapshot
 }
 
 // WriteTo implements consensus.Snapshot.
-func (s state) WriteTo(w io.Writer) (int64, error) {
-	var b [24]byte
-	binary.LittleEndian.PutUint64(b[0:], s.index)
-	binary.LittleEndian.PutUint64(b[8:], s.count)
-	binary.LittleEndian.PutUint64(b[16:], s.chain)
-	n, err := w.Write(b[:])
-	return int64(n), err
+func (s snapshot) WriteTo(w io.Writer) (int64, error) {
+	b := binary.LittleEndian.AppendUint64(nil, s.state.index)
+	b = binary.LittleEndian.AppendUint64(b, s.state.count)
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.state.chain))
+	for _, r := range s.registers {
+		b = binary.LittleEndian.AppendUint64(b, r.op)
+		b = binary.LittleEndian.AppendUint64(b, r.index)
+	}
+	n, err := w.Write(b)
+	if err != nil || s.passenger == nil {
+		return int64(n), err
+	}
+	more, err := s.passenger.WriteTo(w)
+	return int64(n) + more, err
 }
 
 // Close implements consensus.Snapshot.
-func (s state) Close() {}
+func (s snapshot) Close() {
+	if s.passenger != nil {
+		s.passenger.Close()
+	}
+}
 
 // Restore implements consensus.FSM.
 func (m *machine) Restore(r io.Reader) error {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return err
+	b := make([]byte, 24+16*len(m.registers))
+	if _, err := io.ReadFull(r, b); err != nil {
+		return fmt.Errorf("snapshot of %d bytes: %w", len(b), err)
 	}
-	if len(b) != 24 {
-		return fmt.Errorf("snapshot has %d bytes, not 24", len(b))
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	for i := range m.registers {
+		m.registers[i] = register{op: word(3 + 2*i), index: word(4 + 2*i)}
 	}
-	m.state = state{
-		index: binary.LittleEndian.Uint64(b[0:]),
-		count: binary.LittleEndian.Uint64(b[8:]),
-		chain: binary.LittleEndian.Uint64(b[16:]),
-	}
+	m.state = state{index: word(0), count: word(1), chain: digest(word(2)), fold: fold(m.registers)}
 	m.server.sim.check.restored(m.server, m.state)
 	if m.server.engine != nil {
 		m.server.sim.met(SnapshotInstalled)
 	}
+	if m.passenger != nil {
+		return m.passenger.Restore(r)
+	}
+	if n, err := r.Read(b); n > 0 || !errors.Is(err, io.EOF) {
+		return fmt.Errorf("snapshot is longer than %d bytes (%w)", len(b), err)
+	}
 	return nil
 }
 
-// command is the data of an operation's entry: its number, then padding.
-func command(op uint64, padding int) []byte {
-	b := make([]byte, 8+padding)
-	binary.LittleEndian.PutUint64(b, op)
-	return b
+// command is what a client writes.
+type command struct {
+	op     uint64 // its number
+	key    int
+	kind   opKind
+	expect uint64 // compareAndSet: the index that the key must have
 }
 
-var errShort = errors.New("command without an operation number")
+const commandHead = 18
 
-func operation(data []byte) (uint64, error) {
-	if len(data) < 8 {
-		return 0, errShort
+// encode gives the data of the command's entry.
+func (c command) encode(payload []byte) []byte {
+	b := make([]byte, commandHead, commandHead+len(payload))
+	binary.LittleEndian.PutUint64(b, c.op)
+	b[8], b[9] = byte(c.key), byte(c.kind)
+	binary.LittleEndian.PutUint64(b[10:], c.expect)
+	return append(b, payload...)
+}
+
+var errShort = errors.New("command without a head")
+
+func decodeCommand(b []byte) (command, error) {
+	if len(b) < commandHead {
+		return command{}, errShort
 	}
-	return binary.LittleEndian.Uint64(data), nil
+	return command{
+		op: binary.LittleEndian.Uint64(b), key: int(b[8]), kind: opKind(b[9]),
+		expect: binary.LittleEndian.Uint64(b[10:]),
+	}, nil
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"muster/consensus"
@@ -9,43 +10,94 @@ import (
 	"muster/consensus/wal/memfs"
 )
 
-// trouble does one bad thing, and schedules the next.
-func (s *Sim) trouble() {
-	if s.healed {
-		return
-	}
-	target := s.servers[s.rand.IntN(len(s.servers))]
-	switch s.rand.IntN(12) {
-	case 0, 1:
-		target.crash()
-		target.restartIn(s.between(20*millisecond, 2*second))
-	case 2:
-		s.crashMany()
-	case 3:
-		target.pause(s.between(50*millisecond, second))
-	case 4:
-		target.stallDisk(s.between(100*millisecond, second))
-	case 5, 6:
-		s.network.heal()
-		k := s.rand.Uint64()
-		s.cutNet("split", func(i int) bool { return k>>(uint(i)%64)&1 == 1 })
-	case 7:
-		s.network.heal()
-		s.cutNet("isolate", func(i int) bool { return s.servers[i] == target })
-	case 8:
-		s.oneWay(target)
-	case 9:
-		s.network.heal()
-		s.trace("heal")
-	case 10:
-		s.changeMembers()
-	case 11:
-		s.transfer()
-	}
-	s.after(s.around(s.plan.Trouble), s.trouble)
+// action is one kind of trouble. do is called with the dice of its step alone.
+type action struct {
+	name   string
+	weight int // how often it is drawn; 0 for what a plan places by itself
+	do     func(s *Sim, d dice)
 }
 
+// actions lists all trouble there is.
+func actions() []action {
+	return []action{
+		{"load", 0, (*Sim).load},
+		{"crash", 2, (*Sim).crashOne},
+		{"crash many", 1, (*Sim).crashMany},
+		{"pause", 1, func(s *Sim, d dice) { s.target(d).pause(s.plan.scaled(d.between(50*millisecond, second))) }},
+		{"stall disk", 1, func(s *Sim, d dice) { s.target(d).stallDisk(d) }},
+		{"split", 2, (*Sim).split},
+		{"isolate", 1, (*Sim).isolate},
+		{"one-way cut", 1, (*Sim).oneWay},
+		{"heal", 1, (*Sim).healNet},
+		{"change members", 1, (*Sim).changeMembers},
+		{"transfer", 1, (*Sim).transfer},
+	}
+}
+
+// drawAction draws a name from actions.
+func drawAction(d dice) string {
+	sum := 0
+	for _, a := range actions() {
+		sum += a.weight
+	}
+	n := d.IntN(sum)
+	for _, a := range actions() {
+		if n -= a.weight; n < 0 {
+			return a.name
+		}
+	}
+	panic("weights do not add up")
+}
+
+// carryOut schedules the steps of the plan.
+func (s *Sim) carryOut() {
+	for _, st := range s.plan.Steps {
+		i := slices.IndexFunc(actions(), func(a action) bool { return a.name == st.Action })
+		do := actions()[i].do
+		s.after(st.At, func() {
+			if !s.healed {
+				do(s, newDice(st.Seed, st.Action, 0))
+			}
+		})
+	}
+}
+
+// target draws a server.
+func (s *Sim) target(d dice) *server { return s.servers[d.IntN(len(s.servers))] }
+
+// load makes all clients busy for a while.
+func (s *Sim) load(d dice) {
+	s.busyUntil = s.now.Add(min(s.plan.scaled(d.between(second, 4*second)), 8*second))
+	s.trace("load until %d", s.busyUntil)
+	for _, c := range s.clients {
+		c.hurry()
+	}
+}
+
+func (s *Sim) crashOne(d dice) {
+	target := s.target(d)
+	target.crash(d)
+	target.restartIn(s.plan.scaled(d.between(20*millisecond, 2*second)))
+}
+
+func (s *Sim) split(d dice) {
+	k := d.Uint64()
+	s.cutNet("split", func(i int) bool { return k>>(uint(i)%64)&1 == 1 })
+}
+
+func (s *Sim) isolate(d dice) {
+	target := s.target(d)
+	s.cutNet("isolate", func(i int) bool { return s.servers[i] == target })
+}
+
+func (s *Sim) healNet(dice) {
+	s.network.heal()
+	s.trace("heal")
+}
+
+// cutNet parts the servers for which side gives true from the rest.
 func (s *Sim) cutNet(what string, side func(i int) bool) {
+	s.network.heal()
 	at := make(map[*server]bool, len(s.servers))
 	for i, srv := range s.servers {
 		at[srv] = side(i)
@@ -56,9 +108,9 @@ func (s *Sim) cutNet(what string, side func(i int) bool) {
 }
 
 // oneWay lets a server only speak, or only listen.
-func (s *Sim) oneWay(target *server) {
+func (s *Sim) oneWay(d dice) {
 	s.network.heal()
-	deaf := s.chance(0.5)
+	target, deaf := s.target(d), d.chance(0.5)
 	for _, o := range s.servers {
 		if o == target {
 			continue
@@ -74,11 +126,11 @@ func (s *Sim) oneWay(target *server) {
 }
 
 // crashMany takes down more than a minority at once, at times everyone.
-func (s *Sim) crashMany() {
+func (s *Sim) crashMany(d dice) {
 	for _, srv := range s.servers {
-		if s.chance(0.7) {
-			srv.crash()
-			srv.restartIn(s.between(20*millisecond, second))
+		if d.chance(0.7) {
+			srv.crash(d)
+			srv.restartIn(s.plan.scaled(d.between(20*millisecond, second)))
 		}
 	}
 	s.met(MajorityCrashed)
@@ -87,32 +139,35 @@ func (s *Sim) crashMany() {
 // crash takes a server down, often in the middle of a lane's work: its file
 // system stops at some operation, and what was not synced suffers one of the
 // laws of memfs.
-func (s *server) crash() {
+func (s *server) crash(d dice) {
 	if s.engine == nil {
 		return
 	}
 	s.sim.met(Crashed)
 	for _, l := range consensus.Lanes() {
-		if s.lanes[l].busy && s.sim.chance(0.5) {
-			s.tear(l)
+		if s.lanes[l].busy && d.chance(0.5) {
+			s.tear(l, d.IntN(6))
 			break
 		}
 	}
 	laws := memfs.Laws()
-	law := laws[s.sim.rand.IntN(len(laws))]
+	law := laws[d.IntN(len(laws))]
 	s.sim.trace("crash %s law=%v", s.id, law)
 	s.life++ // voids all that was scheduled
 	s.engine = nil
-	s.fs = s.fs.Crash(law, s.sim.rand)
-	if s.sim.chance(0.2) {
-		s.loseTail()
+	if p := s.sim.passenger; p != nil {
+		p.Leave(s.number)
+	}
+	s.fs = s.fs.Crash(law, d.Rand)
+	if d.chance(0.2) {
+		s.loseTail(d)
 	}
 }
 
 // loseTail cuts the newest log segment short, as a disk does that lied about a
 // sync. It happens to one server in a run, since more could take what was
 // acknowledged with them.
-func (s *server) loseTail() {
+func (s *server) loseTail(d dice) {
 	if !s.sim.plan.LosesTail || s.sim.damaged || s.sim.healed {
 		return
 	}
@@ -126,7 +181,7 @@ func (s *server) loseTail() {
 			continue
 		}
 		// The first three sectors are the segment's header and first batch.
-		if s.fs.Truncate(filepath.Join("raft", names[i]), int64(3+s.sim.rand.IntN(4))*512) {
+		if s.fs.Truncate(filepath.Join("raft", names[i]), int64(3+d.IntN(4))*512) {
 			s.sim.damaged = true
 			s.sim.trace("damage %s: %s cut", s.id, names[i])
 		}
@@ -134,10 +189,9 @@ func (s *server) loseTail() {
 	}
 }
 
-// tear runs a lane's work until some operation on the disk, after which nothing
-// reaches it.
-func (s *server) tear(l consensus.Lane) {
-	left := s.sim.rand.IntN(6)
+// tear runs a lane's work for as many changes of the disk as are left, after which
+// nothing reaches it.
+func (s *server) tear(l consensus.Lane, left int) {
 	s.fs.Hook(func(op memfs.Op) error {
 		if !op.Kind.Changes() {
 			return nil
@@ -158,11 +212,11 @@ func (s *server) restartIn(d core.Duration) {
 }
 
 // stallDisk makes each write slow for a while.
-func (s *server) stallDisk(d core.Duration) {
-	s.stall = s.sim.between(20*millisecond, 400*millisecond)
+func (s *server) stallDisk(d dice) {
+	s.stall = s.sim.plan.scaled(d.between(20*millisecond, 400*millisecond))
 	s.sim.trace("stall %s by %d", s.id, s.stall)
 	s.sim.met(DiskStalled)
-	s.sim.after(d, func() { s.stall = 0 })
+	s.sim.after(s.sim.plan.scaled(d.between(100*millisecond, second)), func() { s.stall = 0 })
 }
 
 // operator is a Waiter that only keeps the trace.
@@ -193,25 +247,25 @@ func (s *Sim) leader() *server {
 }
 
 // changeMembers asks a leader for one random step of membership.
-func (s *Sim) changeMembers() {
+func (s *Sim) changeMembers(d dice) {
 	l := s.leader()
 	if l == nil {
 		return
 	}
 	cfg := l.engine.Status().Config
-	target := s.servers[s.rand.IntN(len(s.servers))]
+	target := s.target(d)
 	ch := core.Change{ID: target.id, Addr: string(target.id)}
 	switch suffrage(cfg, target.id) {
 	case 0:
 		ch.Kind = core.AddLearner
 	case core.Learner:
 		ch.Kind = core.PromoteVoter
-		if s.chance(0.3) {
+		if d.chance(0.3) {
 			ch.Kind = core.RemoveServer
 		}
 	case core.Voter:
 		ch.Kind = core.DemoteVoter
-		if s.chance(0.3) {
+		if d.chance(0.3) {
 			ch.Kind = core.RemoveServer
 		}
 	}
@@ -233,14 +287,14 @@ func suffrage(cfg core.Configuration, id core.ServerID) core.Suffrage {
 	return 0
 }
 
-func (s *Sim) transfer() {
+func (s *Sim) transfer(d dice) {
 	l := s.leader()
 	if l == nil {
 		return
 	}
 	var to core.ServerID
-	if s.chance(0.5) {
-		to = s.servers[s.rand.IntN(len(s.servers))].id
+	if d.chance(0.5) {
+		to = s.target(d).id
 	}
 	s.trace("transfer from %s to %q", l.id, to)
 	l.in.Transfers = append(l.in.Transfers, consensus.Transfer{To: to,

@@ -6,9 +6,23 @@ import "muster/consensus/core"
 type network struct {
 	sim *Sim
 	// cut[a][b]: what a sends to b is lost.
-	cut map[core.ServerID]map[core.ServerID]bool
+	cut   map[core.ServerID]map[core.ServerID]bool
+	links map[link]dice
 	// fine: no loss and no doubles any more.
 	fine bool
+}
+
+type link struct{ from, to core.ServerID }
+
+// dice gives the stream of chance of the way from one server to another.
+func (n *network) dice(from, to core.ServerID) dice {
+	l := link{from, to}
+	d, ok := n.links[l]
+	if !ok {
+		d = newDice(n.sim.plan.Seed, string(from)+">"+string(to), 0)
+		n.links[l] = d
+	}
+	return d
 }
 
 func (n *network) heal() { n.cut = make(map[core.ServerID]map[core.ServerID]bool) }
@@ -37,25 +51,27 @@ func (n *network) part(side func(*server) bool) {
 // the way is cut is looked up when it leaves.
 func (n *network) send(m core.Message) {
 	p := &n.sim.plan
-	n.sim.trace("send %s>%s kind=%d term=%d prev=%d/%d n=%d commit=%d match=%d reject=%v",
-		m.From, m.To, m.Kind, m.Term, m.Prev.Term, m.Prev.Index, len(m.Entries), m.Commit, m.Match, m.Reject)
+	if n.sim.mark(markSend, ordinal(m.From), ordinal(m.To), uint64(m.Kind), m.Term, m.Prev.Term, m.Prev.Index, uint64(len(m.Entries)), m.Commit, m.Match, truth(m.Reject)) {
+		n.sim.print("send %s>%s kind=%d term=%d prev=%d/%d n=%d commit=%d match=%d reject=%v",
+			m.From, m.To, m.Kind, m.Term, m.Prev.Term, m.Prev.Index, len(m.Entries), m.Commit, m.Match, m.Reject)
+	}
 	n.sim.check.sent(m)
 	if n.cut[m.From][m.To] {
 		n.sim.met(MessageCut)
 		return
 	}
-	copies := 1
-	if !n.fine && n.sim.chance(p.Loss) {
+	d, copies := n.dice(m.From, m.To), 1
+	if !n.fine && d.chance(p.Loss) {
 		copies = 0
-	} else if !n.fine && n.sim.chance(p.Double) {
+	} else if !n.fine && d.chance(p.Double) {
 		copies = 2
 	}
 	for range copies {
-		d := n.sim.between(p.DelayMin, p.DelayMax)
-		if !n.fine && n.sim.chance(p.DelayTail) {
-			d *= 10
+		delay := d.between(p.DelayMin, p.DelayMax)
+		if !n.fine && d.chance(p.DelayTail) {
+			delay *= 10
 		}
-		n.sim.after(d, func() { n.deliver(m) })
+		n.sim.after(delay, func() { n.deliver(m) })
 	}
 }
 

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"muster/consensus"
 	"muster/consensus/core"
 	"muster/consensus/wal/memfs"
@@ -9,9 +11,11 @@ import (
 // server is one simulated machine: a disk that outlives crashes, and while it is
 // up an Engine.
 type server struct {
-	sim *Sim
-	id  core.ServerID
-	fs  *memfs.FS
+	sim    *Sim
+	number int // place in Sim.servers
+	id     core.ServerID
+	fs     *memfs.FS
+	dice
 
 	// The clock: it started at offset and runs drift millionths too fast.
 	offset core.Instant
@@ -21,8 +25,8 @@ type server struct {
 	machine *machine
 	life    int // counts starts; what was scheduled in an earlier life is void
 	in      consensus.Input
-	turning bool // a turn is scheduled
-	timer   int  // counts timers; only the newest fires
+	turning bool         // a turn is scheduled
+	alarm   core.Instant // in simulated time, when a timer goes off; 0: none is set
 	paused  bool
 	lanes   [4]laneState
 	stall   core.Duration // what each disk write takes longer
@@ -52,8 +56,9 @@ func (s *server) start() {
 		return
 	}
 	s.life++
-	s.machine = &machine{server: s}
+	s.machine = newMachine(s)
 	s.in, s.turning, s.paused, s.lanes = consensus.Input{}, false, false, [4]laneState{}
+	s.alarm = 0
 	s.commit, s.applied, s.wasLeader, s.cuts, s.configIndex = 0, 0, 0, 0, 0
 	e, err := consensus.OpenEngine(s.config(), s.machine, s, s.clock())
 	if err != nil {
@@ -78,7 +83,10 @@ func (s *server) config() consensus.Config {
 	c.SegmentBytes, c.RetainBytes = p.SegmentBytes, p.RetainBytes
 	c.ChunkBytes, c.MaxAppendBytes = p.ChunkBytes, p.MaxAppendBytes
 	c.CacheBytes, c.MaxPendingBytes = p.CacheBytes, p.MaxPendingBytes
-	c.Rand = s.sim.rand.Uint64N
+	c.Rand = s.Uint64N
+	c.ElectionTimeoutMin *= time.Duration(p.Multiplier)
+	c.ElectionTimeoutMax *= time.Duration(p.Multiplier)
+	c.Heartbeat *= time.Duration(p.Multiplier)
 	return c
 }
 
@@ -98,7 +106,7 @@ func (s *server) wake() {
 		return
 	}
 	s.turning = true
-	s.later(s.sim.between(0, 50*microsecond), s.turn)
+	s.later(s.between(0, 50*microsecond), s.turn)
 }
 
 func (s *server) turn() {
@@ -114,12 +122,31 @@ func (s *server) turn() {
 	}
 	s.sim.check.turned(s)
 	s.notice()
-	s.timer++
-	timer := s.timer
-	s.later(s.real(max(0, min(s.engine.Deadline()-s.clock(), core.Instant(10*second)))), func() {
-		if timer == s.timer {
-			s.wake()
+	if p := s.sim.passenger; p != nil {
+		p.Serving(s.number, s.engine.Applied() >= 0)
+		s.sim.ask(p)
+	}
+	s.setAlarm()
+}
+
+// setAlarm sees to it that a turn is taken when the engine wants one. A timer
+// that is set for earlier stays, and looks again when it goes off.
+func (s *server) setAlarm() {
+	due := s.sim.now.Add(s.real(max(0, min(s.engine.Deadline()-s.clock(), core.Instant(10*second)))))
+	if s.alarm != 0 && s.alarm <= due {
+		return
+	}
+	s.alarm = due
+	s.later(core.Duration(due-s.sim.now), func() {
+		if s.alarm != due {
+			return // another was set for earlier
 		}
+		s.alarm = 0
+		if s.engine.Deadline() > s.clock() {
+			s.setAlarm()
+			return
+		}
+		s.wake()
 	})
 }
 
@@ -159,11 +186,11 @@ func (s *server) cost(l consensus.Lane) core.Duration {
 	p := &s.sim.plan
 	switch l {
 	case consensus.LaneDisk:
-		return s.sim.between(p.DiskMin, p.DiskMax) + s.stall
+		return s.between(p.DiskMin, p.DiskMax) + s.stall
 	case consensus.LaneApply:
-		return s.sim.between(0, p.ApplyMax)
+		return s.between(0, p.ApplyMax)
 	default:
-		return s.sim.between(p.DiskMin, 2*p.DiskMax)
+		return s.between(p.DiskMin, 2*p.DiskMax)
 	}
 }
 
@@ -172,7 +199,9 @@ func (s *server) work(l consensus.Lane) {
 	if s.engine == nil {
 		return // its disk took it down
 	}
-	s.sim.trace("work %s %s %d", s.id, l, len(done))
+	if s.sim.mark(markWork, ordinal(s.id), uint64(l), uint64(len(done))) {
+		s.sim.print("work %s %s %d", s.id, l, len(done))
+	}
 	if l == consensus.LaneRead && len(done) > 0 {
 		s.sim.met(ReadForFollower)
 	}

@@ -12,12 +12,17 @@ import (
 // Sim is one run.
 type Sim struct {
 	clockwork
-	seed       uint64
 	plan       Plan
 	network    network
+	history    history
+	passenger  Passenger // nil for none
+	dice                 // of what belongs to the run as a whole
 	servers    []*server // by ID
+	clients    []*client
 	check      *checker
 	situations Situations
+
+	busyUntil core.Instant // clients are under load
 
 	ops      uint64 // operations that clients have begun to write
 	progress uint64 // index of the last write that was acknowledged
@@ -27,29 +32,79 @@ type Sim struct {
 
 // Report is what a run came to.
 type Report struct {
-	Seed       uint64
 	Plan       Plan
-	Err        error  // the invariant that broke, nil if none
-	Hash       uint64 // of the trace
-	Simulated  core.Duration
-	Operations uint64
+	Err        error         // the invariant that broke, nil if none
+	Rule       string        // which one it is, without numbers
+	Hash       uint64        // of the trace
+	Ended      core.Duration // simulated time
+	Writes     uint64        // that clients have begun
+	Judged     int           // operations that Porcupine has judged
 	Situations Situations
 }
 
-// Run runs one seed. With printf set each line of the trace goes there.
+// Run runs the plan of one seed. With printf set each line of the trace goes there.
 func Run(seed uint64, printf func(format string, args ...any)) Report {
-	s := &Sim{clockwork: newClockwork(seed ^ 0x9e3779b97f4a7c15), seed: seed, plan: Draw(seed)}
+	return RunPlan(Draw(seed), nil, printf)
+}
+
+// RunPlan runs a plan, with a Passenger unless it is nil.
+func RunPlan(p Plan, passenger Passenger, printf func(format string, args ...any)) Report {
+	s := &Sim{clockwork: newClockwork(), dice: newDice(p.Seed, "run", 0), plan: p, passenger: passenger}
 	s.printf = printf
 	s.check = newChecker(s)
-	s.network.sim = s
+	s.network = network{sim: s, links: make(map[link]dice)}
 	s.network.heal()
 	s.boot()
 	s.faults()
 	s.progressAfterHealing()
-	return Report{
-		Seed: seed, Plan: s.plan, Err: s.check.err, Hash: s.hash.Sum64(),
-		Simulated: core.Duration(s.now), Operations: s.ops, Situations: s.situations,
+	if passenger != nil && s.check.err == nil {
+		passenger.Finish()
+		s.ask(passenger)
 	}
+	judged := s.judge()
+	return Report{
+		Plan: p, Err: s.check.err, Rule: s.check.rule, Hash: uint64(s.hash), Ended: core.Duration(s.now),
+		Writes: s.ops, Judged: judged, Situations: s.situations,
+	}
+}
+
+// judge gives the history to Porcupine.
+func (s *Sim) judge() (judged int) {
+	if s.check.err != nil {
+		return 0
+	}
+	judged, err := s.history.judge(s.check.took)
+	if err != nil {
+		s.check.fail("%v", err)
+		s.check.rule = "linearizability"
+	}
+	return judged
+}
+
+// ask lets the passenger say what it has found.
+func (s *Sim) ask(p Passenger) {
+	if err := p.Err(); err != nil {
+		s.check.fail("%v", err)
+		s.check.rule = "passenger"
+	}
+}
+
+// Marks of what is traced as numbers.
+const (
+	markSend uint64 = iota + 1
+	markWork
+	markCall
+	markAnswer
+)
+
+// ordinal is a server's ID as a number, for the trace.
+func ordinal(id core.ServerID) uint64 { return uint64(id[len(id)-1]) }
+
+func truth(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (s *Sim) met(what Situation) { s.situations[what]++ }
@@ -63,16 +118,19 @@ func (s *Sim) server(id core.ServerID) *server {
 	return nil
 }
 
+const never = core.Instant(1<<63 - 1)
+
 // boot starts all servers and bootstraps the first ones from one of them.
 func (s *Sim) boot() {
-	cfg := core.Configuration{ClusterID: fmt.Sprintf("cluster-%d", s.seed)}
+	cfg := core.Configuration{ClusterID: fmt.Sprintf("cluster-%d", s.plan.Seed)}
 	for i := range s.plan.Servers + s.plan.Spares {
+		id := core.ServerID(fmt.Sprintf("s%d", i))
 		srv := &server{
-			sim: s, id: core.ServerID(fmt.Sprintf("s%d", i)), fs: memfs.NewFaulty(),
-			offset: core.Instant(s.between(second, 1000*second)),
+			sim: s, number: i, id: id, fs: memfs.NewFaulty(), dice: newDice(s.plan.Seed, "server", uint64(i)),
 		}
+		srv.offset = core.Instant(srv.between(second, 1000*second))
 		if s.plan.SkewPPM > 0 {
-			srv.drift = s.rand.Int64N(2*s.plan.SkewPPM+1) - s.plan.SkewPPM
+			srv.drift = srv.Int64N(2*s.plan.SkewPPM+1) - s.plan.SkewPPM
 		}
 		s.servers = append(s.servers, srv)
 		if i < s.plan.Servers {
@@ -84,16 +142,17 @@ func (s *Sim) boot() {
 	}
 	first := s.servers[0]
 	first.in.Bootstrap = append(first.in.Bootstrap, consensus.Bootstrap{Config: cfg, Waiter: &operator{s, "bootstrap", LeaderElected}})
-	for range s.plan.Clients {
-		(&client{sim: s}).think()
+	for i := range s.plan.Clients {
+		c := &client{sim: s, number: i, known: make([]uint64, s.plan.Keys), dice: newDice(s.plan.Seed, "client", uint64(i))}
+		s.clients = append(s.clients, c)
+		c.think()
 	}
+	s.carryOut()
 }
 
 // faults is the first phase.
 func (s *Sim) faults() {
-	s.until(core.Instant(second), nil) // a first leader
-	s.after(s.around(s.plan.Trouble), s.trouble)
-	s.until(s.now.Add(s.plan.Faults), nil)
+	s.until(core.Instant(s.plan.Faults), nil)
 }
 
 // until runs until goal is met, or end has come, or an invariant broke. It says
@@ -118,11 +177,15 @@ func (s *Sim) progressAfterHealing() {
 	s.healed = true
 	s.network.heal()
 	s.network.fine = true
+	s.busyUntil = never
+	for _, c := range s.clients {
+		c.hurry()
+	}
 	away := s.leaveOut()
 	for _, srv := range s.servers {
 		srv.stall = 0
 		if away[srv] {
-			srv.crash()
+			srv.crash(s.dice)
 			srv.life++ // voids a restart under way
 			continue
 		}
@@ -130,8 +193,8 @@ func (s *Sim) progressAfterHealing() {
 	}
 	s.trace("healed, %d away", len(away))
 	before := uint64(len(s.check.terms))
-	if !s.until(s.now.Add(30*second), func() bool { return s.progress > before }) {
-		s.lament("no write was acknowledged within 30 s after healing")
+	if !s.until(s.now.Add(s.plan.scaled(30*second)), func() bool { return s.progress > before }) {
+		s.lament("no write was acknowledged within 100 election timeouts after healing")
 		return
 	}
 	target := s.progress
@@ -143,8 +206,8 @@ func (s *Sim) progressAfterHealing() {
 		}
 		return true
 	}
-	if !level() && !s.until(s.now.Add(60*second), level) {
-		s.lament(fmt.Sprintf("a healed server did not reach index %d within 60 s", target))
+	if !level() && !s.until(s.now.Add(s.plan.scaled(60*second)), level) {
+		s.lament(fmt.Sprintf("a healed server did not reach index %d within 200 election timeouts", target))
 	}
 }
 
@@ -190,7 +253,7 @@ func (s *Sim) leaveOut() map[*server]bool {
 		}
 	}
 	voters := slices.DeleteFunc(slices.Clone(cfg.Servers), func(c core.Server) bool { return c.Suffrage != core.Voter })
-	s.rand.Shuffle(len(voters), func(i, j int) { voters[i], voters[j] = voters[j], voters[i] })
+	s.Shuffle(len(voters), func(i, j int) { voters[i], voters[j] = voters[j], voters[i] })
 	for _, v := range voters[:(len(voters)-1)/2] {
 		away[s.server(v.ID)] = true
 	}

@@ -29,6 +29,8 @@ const (
 	MembersChanged
 	Transferred
 	MinorityLeftOut
+	CompareSucceeded
+	CompareFailed
 	numSituations
 )
 
@@ -38,7 +40,7 @@ var situationNames = [...]string{
 	"snapshot taken", "snapshot installed", "read from disk for a follower",
 	"crash", "crash amid disk work", "came back voteless", "majority crashed", "process paused", "disk stalled",
 	"partition", "one-way cut", "message cut", "membership changed", "leadership transferred",
-	"progress without a minority",
+	"progress without a minority", "compare-and-set succeeded", "compare-and-set failed",
 }
 
 // String names the situation in reports.
