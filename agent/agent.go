@@ -134,6 +134,7 @@ func (a *Agent) openLocal() error {
 	cfg.EnableLocalScriptChecks = a.cfg.EnableLocalScriptChecks
 	cfg.EnableRemoteScriptChecks = a.cfg.EnableRemoteScriptChecks
 	cfg.UserAgent = "Consul Health Check"
+	cfg.Watch = a.uplink.Watch
 	cfg.Registerer, cfg.Logger = a.opts.Registry, a.opts.Logger.With("component", "local")
 	if a.state, err = local.New(cfg); err != nil {
 		return err
@@ -255,7 +256,7 @@ func (a *Agent) close() {
 func (a *Agent) leadWhileElected(ctx context.Context) error {
 	for {
 		lead, term, err := a.quorum.node.LeaderContext(ctx)
-		if err != nil {
+		if err != nil || ctx.Err() != nil {
 			return nil
 		}
 		a.logger.Info("this server leads the cluster", "term", term)

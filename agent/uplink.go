@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"muster/agent/checks"
 	"muster/agent/local"
 	"muster/catalog"
 	"muster/catalog/state"
@@ -21,6 +22,7 @@ import (
 const (
 	commandPath = "/internal/command"
 	nodePath    = "/internal/node"
+	watchPath   = "/internal/node/watch"
 )
 
 const (
@@ -28,6 +30,8 @@ const (
 	maxHops      = 2
 	commandLimit = catalog.MaxCommandSize
 	contentLimit = 256 << 20
+	// watchTime is how long a watch of a node is left open.
+	watchTime = 5 * time.Minute
 
 	// retryCommand is how soon a command that was not done is tried again if
 	// nothing seems to have changed.
@@ -208,6 +212,48 @@ func (u *uplink) Read(ctx context.Context, node string) (local.Contents, error) 
 	return local.Contents{}, err
 }
 
+// Watch gives what the catalog has of a node, for an alias (checks.Config.Watch).
+// It may be as old as the server is behind.
+func (u *uplink) Watch(ctx context.Context, node string, index uint64) (checks.Aliased, error) {
+	ctx, cancel := context.WithTimeout(ctx, watchTime)
+	defer cancel()
+	if u.quorum != nil {
+		return watchNode(ctx, u.quorum.store, node, index), nil
+	}
+	err := error(errNoServers)
+	for _, addr := range u.router.Servers() {
+		query := url.Values{"name": {node}, "index": {strconv.FormatUint(index, 10)}}
+		var req *http.Request
+		req, err = http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+watchPath+"?"+query.Encode(), nil)
+		if err != nil {
+			return checks.Aliased{}, err
+		}
+		var answer checks.Aliased
+		if err = u.call(addr, req, &answer); err == nil {
+			return answer, nil
+		}
+	}
+	return checks.Aliased{}, err
+}
+
+// watchNode waits until what a server has of a node is newer than index, or ctx
+// ends.
+func watchNode(ctx context.Context, store *state.Store, node string, index uint64) checks.Aliased {
+	for {
+		v := store.View()
+		c := contentsOf(v, node)
+		if v.Index() > index || ctx.Err() != nil {
+			answer := checks.Aliased{Index: v.Index(), Services: map[string]bool{}, Checks: c.Checks}
+			for _, svc := range c.Services {
+				answer.Services[catalog.Fold(svc.ID)] = true
+			}
+			return answer
+		}
+		// Its error is ctx's, which the next round sees.
+		_ = store.Wait(ctx, v.Topics(), index)
+	}
+}
+
 // splitContents turns contents into commands that would make them: the form
 // whose types survive the way (JSON's would not, in a proxy's configuration).
 func splitContents(c local.Contents) ([][]byte, error) {
@@ -262,6 +308,7 @@ func contentsOf(v *state.View, node string) local.Contents {
 // routes puts the server's side on the cluster port.
 func (u *uplink) routes(mux *http.ServeMux) {
 	mux.HandleFunc("PUT "+commandPath, u.serveCommand)
+	mux.HandleFunc("GET "+watchPath, u.serveWatch)
 	mux.HandleFunc("GET "+nodePath, func(w http.ResponseWriter, r *http.Request) {
 		c, err := u.Read(r.Context(), r.URL.Query().Get("name"))
 		if err != nil {
@@ -275,6 +322,18 @@ func (u *uplink) routes(mux *http.ServeMux) {
 		}
 		writeJSON(w, parts)
 	})
+}
+
+func (u *uplink) serveWatch(w http.ResponseWriter, r *http.Request) {
+	index, err := strconv.ParseUint(r.URL.Query().Get("index"), 10, 64)
+	if err != nil {
+		http.Error(w, "bad index: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	// A little less than the caller waits, so that he gets an answer.
+	ctx, cancel := context.WithTimeout(r.Context(), watchTime*9/10)
+	defer cancel()
+	writeJSON(w, watchNode(ctx, u.quorum.store, r.URL.Query().Get("name"), index))
 }
 
 func (u *uplink) serveCommand(w http.ResponseWriter, r *http.Request) {

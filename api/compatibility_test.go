@@ -124,8 +124,10 @@ Where Muster answers differently, and why:
 - Sidecar services and the locality of nodes are refused with 400 for now.
 - A check registered in the catalog with an unknown status is refused, and so is a
   write to a datacenter that can't be reached; Consul answers both with true.
-- UDP, gRPC, H2PING, Docker and alias checks are refused by name for now, as are two
-  checks of one registration with the same ID, of which Consul keeps the last.
+- Docker and OS service checks are refused by name (Consul, too, runs the latter on
+  Windows only). Aliases of services of one node that stand for each other recover
+  together; Consul's hold each other critical.
+- Two checks of one registration with the same ID are refused; Consul keeps the last.
 - `+"`/v1/agent/health/service`"+` shows checks as `+"`/v1/agent/checks`"+` does.
 - `+"`?peer=`"+` is not looked at.
 - Filters also take `+"`any`"+` and `+"`all`"+`.

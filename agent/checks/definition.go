@@ -29,16 +29,22 @@ type Definition struct {
 	TCPUseTLS bool
 	UDP       string
 
-	GRPC         string
-	GRPCUseTLS   bool
-	H2PING       string
-	H2PingUseTLS bool
+	// GRPC is host:port, or host:port/service.
+	GRPC       string
+	GRPCUseTLS bool
+	H2PING     string
+	// H2PingUseTLS is true where it is nil.
+	H2PingUseTLS *bool `json:",omitempty"`
 
 	OSService         string
 	DockerContainerID string
 	Shell             string
-	AliasNode         string
-	AliasService      string
+
+	// AliasService and AliasNode name the service by its ID, and the node it is
+	// on, whose checks an alias stands for: without a node the agent's own,
+	// without a service all checks of the node that belong to no service.
+	AliasNode    string
+	AliasService string
 
 	TLSServerName string
 	TLSSkipVerify bool

@@ -26,6 +26,10 @@ type Config struct {
 	// Report hears of every state that an answer brings about, whether or not
 	// it is another one than before. It must not call the Runner.
 	Report func(checkID, status, output string)
+	// Watch gives what the catalog has of a node, as soon as its index is
+	// beyond the one given, or after a few minutes at the latest. Aliases of
+	// other nodes need it.
+	Watch func(ctx context.Context, node string, index uint64) (Aliased, error)
 	// Jitter draws the time before a check is first asked, below max; nil is a
 	// uniform random one. It keeps an agent's checks from running in step.
 	Jitter func(max time.Duration) time.Duration

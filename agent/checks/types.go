@@ -42,18 +42,20 @@ type kind struct {
 	build func(d Definition, cfg Config) probe
 }
 
-// kinds are the types of checks that are asked on an interval. A definition that
-// fits none of them is a TTL check.
+// kinds are the types of checks that are asked on an interval, and aliases, which
+// are asked when the catalog changes; an alias of something on the agent's own
+// node package local follows by itself. A definition that fits none of them is a
+// TTL check.
 var kinds = []kind{
 	{TypeScript, "Script", func(d *Definition) bool { return len(d.ScriptArgs) > 0 && d.DockerContainerID == "" }, newScript},
 	{TypeHTTP, "HTTP", func(d *Definition) bool { return d.HTTP != "" }, newHTTP},
 	{TypeTCP, "TCP", func(d *Definition) bool { return d.TCP != "" }, newTCP},
-	{TypeUDP, "UDP", func(d *Definition) bool { return d.UDP != "" }, nil},
-	{TypeGRPC, "GRPC", func(d *Definition) bool { return d.GRPC != "" }, nil},
-	{TypeH2PING, "H2PING", func(d *Definition) bool { return d.H2PING != "" }, nil},
+	{TypeUDP, "UDP", func(d *Definition) bool { return d.UDP != "" }, newUDP},
+	{TypeGRPC, "GRPC", func(d *Definition) bool { return d.GRPC != "" }, newGRPC},
+	{TypeH2PING, "H2PING", func(d *Definition) bool { return d.H2PING != "" }, newH2PING},
 	{TypeOSService, "OSService", func(d *Definition) bool { return d.OSService != "" }, nil},
 	{TypeDocker, "Docker", func(d *Definition) bool { return d.DockerContainerID != "" && len(d.ScriptArgs) > 0 }, nil},
-	{TypeAlias, "Alias", func(d *Definition) bool { return d.AliasNode != "" || d.AliasService != "" }, nil},
+	{TypeAlias, "Alias", (*Definition).IsAlias, newRemoteAlias},
 }
 
 // described lists the types of interval checks that a definition describes.
@@ -91,9 +93,14 @@ func (d *Definition) Validate() error {
 		return invalid("Invalid check: DeregisterCriticalServiceAfter can't be negative")
 	case d.HTTP != "":
 		return d.validateHTTP()
-	case d.TCP != "":
-		if _, _, err := net.SplitHostPort(d.TCP); err != nil {
-			return invalid("Invalid check: TCP %q must be host:port: %v", d.TCP, err)
+	}
+	grpc, _ := splitGRPC(d.GRPC)
+	for field, addr := range map[string]string{"TCP": d.TCP, "UDP": d.UDP, "GRPC": grpc, "H2PING": d.H2PING} {
+		if addr == "" && !(field == "GRPC" && d.GRPC != "") {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return invalid("Invalid check: %s %q must be host:port: %v", field, addr, err)
 		}
 	}
 	return nil
@@ -112,7 +119,11 @@ func (d *Definition) validateType() error {
 	case len(ks) == 0:
 		return nil
 	case ks[0].build == nil:
-		return invalid("Invalid check: %s checks are not supported by this agent yet; use a Script, HTTP, TCP or TTL check", ks[0].field)
+		return invalid("Invalid check: %s checks are not supported by this agent; a Script check can do the same", ks[0].field)
+	case ks[0].name == TypeAlias && d.TTL != 0:
+		return invalid("Invalid check: TTL must be not be set for Alias checks")
+	case ks[0].name == TypeAlias:
+		return nil // asked when what it stands for changes
 	case d.Interval <= 0:
 		return invalid("Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks")
 	case d.TTL != 0:

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -25,7 +26,10 @@ type Config struct {
 	EnableLocalScriptChecks  bool
 	EnableRemoteScriptChecks bool
 	// UserAgent is the header of that name in HTTP checks: "Consul Health Check".
-	UserAgent  string
+	UserAgent string
+	// Watch gives what the catalog has of another node; see checks.Config. Nil
+	// refuses checks that are aliases of other nodes.
+	Watch      func(ctx context.Context, node string, index uint64) (checks.Aliased, error)
 	Registerer prometheus.Registerer // nil: no metrics
 	Logger     *slog.Logger          // nil: silent
 }

@@ -86,6 +86,9 @@ func (s *State) validateCheck(d checks.Definition, source Source) error {
 	if err := s.newCheck(d, d.Type()).current.Validate(); err != nil {
 		return err
 	}
+	if d.IsAlias() && !s.followed(&d) && s.cfg.Watch == nil {
+		return catalog.Errorf(catalog.Invalid, "Invalid check: this agent can't watch other nodes, so AliasNode %q must be its own, %q, or be left out", d.AliasNode, s.cfg.Node.Node)
+	}
 	if len(d.ScriptArgs) == 0 || s.cfg.EnableRemoteScriptChecks {
 		return nil
 	}

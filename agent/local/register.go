@@ -163,6 +163,10 @@ func (s *State) insert(c *check) {
 		c.criticalSince = time.Now()
 	}
 	s.checks[key] = c
+	delete(s.aliases, key)
+	if s.followed(&c.def) {
+		s.aliases[key] = c
+	}
 	delete(s.gone, item{goneCheck, key})
 	s.touch(&c.mark)
 	s.announce()
@@ -172,6 +176,9 @@ func (s *State) insert(c *check) {
 func (s *State) start(c *check) {
 	if after := c.def.DeregisterCriticalServiceAfter; after > 0 && after < minReapAfter {
 		s.log.Warn("check has deregister interval below minimum", "check", c.def.CheckID, "minimum_interval", minReapAfter)
+	}
+	if s.followed(&c.def) {
+		return // it has its state already
 	}
 	if err := s.runner.Add(c.def, c.current.Output); err != nil {
 		s.observe(c.def.CheckID, catalog.StatusCritical, err.Error())
@@ -225,6 +232,7 @@ func (s *State) forget(keys []string) (ids []string) {
 	for _, key := range keys {
 		c := s.checks[key]
 		delete(s.checks, key)
+		delete(s.aliases, key)
 		s.bury(item{goneCheck, key}, c.def.CheckID, catalog.Fold(c.def.ServiceID))
 		ids = append(ids, c.def.CheckID)
 	}

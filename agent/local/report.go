@@ -59,16 +59,22 @@ func (s *State) keepReport(id string) error {
 	return nil
 }
 
-// observe takes what a check found. A new status is for the catalog at once; a
-// new output alone waits for its time, or for the next write of the check.
+// observe takes what a check found.
 func (s *State) observe(checkID, status, output string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.checks[catalog.Fold(checkID)]
-	if c == nil || c.current.Status == status && c.current.Output == output {
-		return
+	if c := s.checks[catalog.Fold(checkID)]; c != nil && s.settle(c, status, output, time.Now()) {
+		s.announce()
 	}
-	now := time.Now()
+}
+
+// settle gives a check its state and says whether it is another one. A new
+// status is for the catalog at once; a new output alone waits for its time, or
+// for the next write of the check. The caller holds mu.
+func (s *State) settle(c *check, status, output string, now time.Time) bool {
+	if c.current.Status == status && c.current.Output == output {
+		return false
+	}
 	flipped := c.current.Status != status
 	next := *c.current
 	next.Status, next.Output = status, output
@@ -88,7 +94,7 @@ func (s *State) observe(checkID, status, output string) {
 		c.outputDue = now.Add(s.cfg.CheckUpdateInterval)
 		s.nudge() // the Syncer is to wait until then at most
 	}
-	s.announce()
+	return true
 }
 
 // reap removes services that a check has found critical for too long, until ctx ends.

@@ -32,6 +32,7 @@ type State struct {
 	nodeMark mark
 	services map[string]*service // by folded ID
 	checks   map[string]*check   // by folded ID
+	aliases  map[string]*check   // those among them that followAliases keeps
 	gone     map[item]*tombstone // what the catalog may still have
 	version  uint64              // the last one given to a mark
 	changed  chan struct{}       // closed and replaced at each change
@@ -88,11 +89,14 @@ func New(cfg Config) (*State, error) {
 		node:     cfg.Node,
 		services: map[string]*service{},
 		checks:   map[string]*check{},
+		aliases:  map[string]*check{},
 		gone:     map[item]*tombstone{},
 		changed:  make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 	}
-	s.runner = checks.NewRunner(checks.Config{UserAgent: cfg.UserAgent, Report: s.observe, Logger: cfg.Logger})
+	s.runner = checks.NewRunner(checks.Config{
+		UserAgent: cfg.UserAgent, Report: s.observe, Watch: cfg.Watch, Logger: cfg.Logger,
+	})
 	var err error
 	if s.disk, err = openDisk(cfg.DataDir); err != nil {
 		return nil, err
@@ -229,8 +233,10 @@ func (s *State) nudge() {
 	}
 }
 
-// announce tells who waits on Changed. The caller holds mu.
+// announce tells who waits on Changed, once the aliases have followed. The
+// caller holds mu.
 func (s *State) announce() {
+	s.followAliases()
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

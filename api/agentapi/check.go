@@ -24,7 +24,7 @@ type Check struct {
 	GRPC              string
 	GRPCUseTLS        bool
 	H2PING            string
-	H2PingUseTLS      bool
+	H2PingUseTLS      *bool
 	OSService         string
 	DockerContainerID string
 	Shell             string

@@ -85,7 +85,7 @@ type checkBody struct {
 	GRPC              string
 	GRPCUseTLS        bool
 	H2PING            string
-	H2PingUseTLS      bool
+	H2PingUseTLS      *bool
 	OSService         string
 	DockerContainerID string
 	Shell             string
