@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"muster/consensus/core"
@@ -122,4 +123,13 @@ func (p Plan) String() string {
 	steps := len(p.Steps)
 	p.Steps = nil
 	return fmt.Sprintf("%+v, %d steps within %v", plain(p), steps, time.Duration(p.Faults).Round(time.Millisecond))
+}
+
+// Describe lists the steps, a line each.
+func (p Plan) Describe() string {
+	var b strings.Builder
+	for _, st := range p.Steps {
+		fmt.Fprintf(&b, "%12.6f %s\n", float64(st.At)/1e9, st.Action)
+	}
+	return b.String()
 }

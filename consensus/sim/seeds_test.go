@@ -1,11 +1,14 @@
 package sim
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +27,8 @@ const (
 
 var (
 	oneSeed   = flag.Uint64("seed", 0, "replay this one seed and print its trace with -v")
+	maskText  = flag.String("mask", "", "with -seed: take away what this text says, see Mask")
+	keepAs    = flag.String("keep", "", "with -seed: keep the plan as testdata/failed/<name>.json")
 	firstSeed = flag.Uint64("first", 0, "first seed of TestSeeds; 0 takes one that changes every hour")
 	seedCount = flag.Uint64("seeds", ciSeeds/budget, "how many seeds TestSeeds runs")
 )
@@ -81,9 +86,10 @@ func runSeeds(t *testing.T, seeds []uint64) []Report {
 	t.Helper()
 	start := time.Now()
 	var (
-		reports = make([]Report, len(seeds))
-		todo    = make(chan int)
-		workers sync.WaitGroup
+		explained sync.Once
+		reports   = make([]Report, len(seeds))
+		todo      = make(chan int)
+		workers   sync.WaitGroup
 	)
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -93,7 +99,7 @@ func runSeeds(t *testing.T, seeds []uint64) []Report {
 				}
 				reports[i] = Run(seeds[i], nil)
 				if reports[i].Err != nil {
-					explain(t, reports[i])
+					explained.Do(func() { explain(t, reports[i]) })
 				}
 			}
 		})
@@ -122,11 +128,21 @@ func total(reports []Report) (sum Report) {
 	return sum
 }
 
-// explain reports a failed run.
-func explain(t *testing.T, r Report) {
+// minimiseRuns bounds how long a failing run is made smaller.
+const minimiseRuns = 200
+
+// explain reports a failed run, and the smallest one like it.
+func explain(t *testing.T, failed Report) {
 	t.Helper()
-	seed := r.Plan.Seed
-	t.Errorf("seed %d: %v\nplan %v\nreplay: go test ./consensus/sim -run TestSeeds -seed=%d -v", seed, r.Err, r.Plan, seed)
+	const replay = "go test ./consensus/sim -run TestSeeds -v -seed="
+	seed := failed.Plan.Seed
+	small := Minimise(failed, minimiseRuns, func(p Plan) Report { return RunPlan(p, nil, nil) })
+	tail := NewTail(60)
+	RunPlan(small.Report.Plan, nil, tail.Printf)
+	t.Errorf("seed %d: %v\nplan %v\nreplay: %s%d\nminimised in %d runs to %d of %d steps: %v\nreplay: %s%d -mask=%q\nits steps:\n%s\nthe end of its trace:\n%s",
+		seed, failed.Err, failed.Plan, replay, seed,
+		small.Runs, len(small.Mask.Steps), len(failed.Plan.Steps), small.Report.Err, replay, seed, small.Mask,
+		small.Report.Plan.Describe(), strings.Join(tail.Lines, "\n"))
 }
 
 func replay(t *testing.T, seed uint64) {
@@ -135,10 +151,61 @@ func replay(t *testing.T, seed uint64) {
 	if testing.Verbose() {
 		printf = func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 	}
-	r := Run(seed, printf)
-	t.Logf("plan %v", r.Plan)
+	mask, err := ParseMask(*maskText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := Draw(seed).Masked(mask)
+	if *keepAs != "" {
+		keep(t, *keepAs, plan)
+	}
+	r := RunPlan(plan, nil, printf)
+	t.Logf("plan %v\n%s", r.Plan, r.Plan.Describe())
 	if r.Err != nil {
 		t.Errorf("seed %d: %v", seed, r.Err)
+	}
+}
+
+// failedPlan is a file of testdata/failed: a plan whose run once broke a rule.
+// It is kept whole, since what a seed draws may change.
+type failedPlan struct {
+	Story string // what went wrong, and what mended it
+	Plan  Plan
+}
+
+const failedDir = "testdata/failed"
+
+func keep(t *testing.T, name string, plan Plan) {
+	t.Helper()
+	b, err := json.MarshalIndent(failedPlan{Story: "to be written", Plan: plan}, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(failedDir, name+".json"), append(b, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFailed runs every plan that failed once.
+func TestFailed(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(failedDir, "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no plans in %s (%v)", failedDir, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f failedPlan
+			if err := json.Unmarshal(b, &f); err != nil {
+				t.Fatal(err)
+			}
+			if r := RunPlan(f.Plan, nil, nil); r.Err != nil || r.Judged == 0 {
+				t.Errorf("it fails again: %v (%d operations judged)\nits story: %s", r.Err, r.Judged, f.Story)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"muster/consensus"
@@ -54,17 +55,28 @@ func RunPlan(p Plan, passenger Passenger, printf func(format string, args ...any
 	s.check = newChecker(s)
 	s.network = network{sim: s, links: make(map[link]dice)}
 	s.network.heal()
-	s.boot()
-	s.faults()
-	s.progressAfterHealing()
-	if passenger != nil && s.check.err == nil {
-		passenger.Finish()
-		s.ask(passenger)
-	}
+	s.phases()
 	judged := s.judge()
 	return Report{
 		Plan: p, Err: s.check.err, Rule: s.check.rule, Hash: uint64(s.hash), Ended: core.Duration(s.now),
 		Writes: s.ops, Judged: judged, Situations: s.situations,
+	}
+}
+
+// phases runs both phases. A server that panics is a failure like any other, and
+// can be made smaller.
+func (s *Sim) phases() {
+	defer func() {
+		if what := recover(); what != nil {
+			s.check.fail("panic: %v\n%s", what, debug.Stack())
+		}
+	}()
+	s.boot()
+	s.faults()
+	s.progressAfterHealing()
+	if s.passenger != nil && s.check.err == nil {
+		s.passenger.Finish()
+		s.ask(s.passenger)
 	}
 }
 
