@@ -13,6 +13,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 BENCH       ?= .
 BENCHTIME   ?= 1s
+BENCHFLAGS  ?=
 
 .PHONY: help
 help: ## list what there is to make
@@ -51,6 +52,10 @@ check: lint race ## what must be green before a commit: lint and race
 .PHONY: bench
 bench: ## run the benchmarks (BENCH, BENCHTIME choose; whole processes in cmd/agent/e2e)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem ./...
+
+.PHONY: bench-raft
+bench-raft: ## measure consensus beside hashicorp/raft and bare system calls (about 3 minutes; BENCHFLAGS)
+	cd consensus/bench && go run . $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME each
