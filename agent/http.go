@@ -33,6 +33,7 @@ const (
 type listener struct {
 	net.Listener
 	server *http.Server
+	drain  func() // ends the streams
 }
 
 // openAPI makes the HTTP API and binds what it is served on: users' listeners,
@@ -74,6 +75,7 @@ func (a *Agent) openAPI() error {
 			return err
 		}
 		a.listeners = append(a.listeners, listener{
+			drain:    server.Drain,
 			Listener: limitPerClient(bound, a.cfg.HTTPLimits.MaxConnsPerClient),
 			server: &http.Server{
 				Handler: front(a.cfg, server.Handler()), ErrorLog: logger, ReadHeaderTimeout: headerTimeout,
@@ -91,6 +93,7 @@ func (a *Agent) openAPI() error {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	a.listeners = append(a.listeners, listener{
+		drain:    server.Drain,
 		Listener: a.quorum.mux.HTTP(),
 		server: &http.Server{
 			Handler: server.ClusterHandler(internal), ErrorLog: logger, ReadHeaderTimeout: headerTimeout,
@@ -177,6 +180,7 @@ func (l listener) run(ctx context.Context) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
+	l.drain()
 	drain, stop := context.WithTimeout(context.Background(), httpDrain)
 	defer stop()
 	context.AfterFunc(drain, cancel)

@@ -15,6 +15,7 @@
 //	serve.go    datacenter, options, token, authorization, body
 //	forward.go  to a server, if this agent may not answer
 //	read.go     consistency, waiting, answers (cache.go), filter (filter.go)
+//	stream.go   a read that goes on, as server-sent events
 //	write.go    a command into the log, unless it would change nothing
 //	respond.go  headers, JSON, pretty, gzip; errors.go is the only place that
 //	            knows which error has which status

@@ -149,6 +149,10 @@ func (c *call) relay(resp *http.Response) {
 	}
 	c.status = resp.StatusCode
 	c.w.WriteHeader(resp.StatusCode)
+	if c.streams {
+		c.relayStream(resp.Body)
+		return
+	}
 	if _, err := io.Copy(c.w, resp.Body); err != nil {
 		// Half an answer must not look like a whole one.
 		panic(http.ErrAbortHandler)

@@ -13,6 +13,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight *prometheus.GaugeVec
 	panics   prometheus.Counter
+	events   prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, cache *answers) (*metrics, error) {
@@ -26,6 +27,8 @@ func newMetrics(r prometheus.Registerer, cache *answers) (*metrics, error) {
 			Name: "muster_http_requests_in_flight", Help: "Requests being answered, blocking queries among them."}, []string{"method", "route"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "muster_http_panics_total", Help: "Handlers that panicked; each is a bug."}),
+		events: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "muster_http_stream_events_total", Help: "Events written to streams."}),
 	}
 	if r == nil {
 		return m, nil
@@ -36,7 +39,7 @@ func newMetrics(r prometheus.Registerer, cache *answers) (*metrics, error) {
 		Name: "muster_http_answers_kept_total", Help: "Reads of the catalog answered with an answer made before."}, func() float64 { return float64(cache.kept.Load()) })
 	made := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "muster_http_answers_made_total", Help: "Answers made from the catalog."}, func() float64 { return float64(cache.made.Load()) })
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.panics, bytes, kept, made} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.panics, m.events, bytes, kept, made} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -25,6 +25,9 @@ func (c *call) read() error {
 	if err != nil {
 		return err
 	}
+	if c.streams {
+		return c.stream(age)
+	}
 	if c.row.Ask != nil {
 		answer, err := c.row.Ask(c.req)
 		if err == nil {
@@ -39,15 +42,20 @@ func (c *call) read() error {
 	if err != nil {
 		return err
 	}
-	consulHeaders{
-		index:       a.index,
+	c.consulHeaders(a.index, age, a.hidden).set(c.w.Header())
+	c.send(http.StatusOK, jsonType, a.payload)
+	return nil
+}
+
+// consulHeaders are those of an answer that this server gives.
+func (c *call) consulHeaders(index uint64, age time.Duration, hidden bool) consulHeaders {
+	return consulHeaders{
+		index:       index,
 		knownLeader: c.req.Options.Consistency != Stale || c.s.deps.Replica.KnownLeader(),
 		lastContact: age,
 		consistency: c.req.Options.Consistency.String(),
-		cut:         a.hidden,
-	}.set(c.w.Header())
-	c.send(http.StatusOK, jsonType, a.payload)
-	return nil
+		cut:         hidden,
+	}
 }
 
 // catchUp waits until this server's copy is as current as the caller wants, and

@@ -64,6 +64,11 @@ type Route struct {
 	// Do answers a Local.
 	Do func(r *Request) (any, error)
 
+	// Changed gives a channel that is closed when the answer of Ask or Do may be
+	// another one. An Ask without it is asked again when the leader or the servers
+	// change; a Local without it can't be had as a stream.
+	Changed func() <-chan struct{}
+
 	// Filter is a value of the type that ?filter= selects from, nil if the
 	// route takes no filter.
 	Filter any

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -20,6 +21,7 @@ type call struct {
 	req     *Request
 	cluster bool // it came in on the cluster port
 	hops    int  // how many more times it may be passed on
+	streams bool // it is answered by a stream
 	status  int  // what was answered
 }
 
@@ -52,8 +54,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, cluster bool) {
 	}
 	c := &call{s: s, w: w, r: r, row: row, cluster: cluster, hops: maxHops}
 	c.req = &Request{ctx: r.Context(), vars: vars, Accept: r.Header.Get("Accept")}
+	if c.streams = row.wantsStream(r); c.streams {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.draining, cancel)()
+		c.req.ctx = ctx
+	}
 	done := row.metrics.begin()
-	defer func() { done(c.status, c.req.Options.Index > 0) }()
+	defer func() { done(c.status, c.streams || c.req.Options.Index > 0) }()
 	if err := c.run(); err != nil {
 		c.fail(err)
 	}
@@ -104,6 +112,11 @@ func (c *call) parse() (err error) {
 	if c.row.Kind == Read {
 		if c.req.Options, err = parseOptions(q); err != nil {
 			return err
+		}
+		if c.streams {
+			if err := c.resume(); err != nil {
+				return err
+			}
 		}
 	} else {
 		c.req.Options.Filter = q.Get("filter")
@@ -167,6 +180,9 @@ func (c *call) authorize() (err error) {
 func (c *call) local() error {
 	if err := c.authorize(); err != nil {
 		return err
+	}
+	if c.streams {
+		return c.stream(0)
 	}
 	answer, err := c.row.Do(c.req)
 	if err != nil {

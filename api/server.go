@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,9 @@ type Server struct {
 	answers *answers
 	metrics *metrics
 	origins map[string]bool // web origins whose pages may write
+
+	draining context.Context // over once Drain was called
+	drain    context.CancelFunc
 }
 
 // New makes a Server of route tables, one for each area.
@@ -41,6 +45,7 @@ func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) {
 		answers: newAnswers(cfg.CacheBytes),
 		origins: map[string]bool{},
 	}
+	s.draining, s.drain = context.WithCancel(context.Background())
 	for _, o := range cfg.AllowedOrigins {
 		s.origins[o] = true
 	}
@@ -78,6 +83,10 @@ func (s *Server) Handler() http.Handler {
 		}
 	})))
 }
+
+// Drain ends all streams, which otherwise last as long as their callers like. Call
+// it when the listeners begin to shut down. It may be called more than once.
+func (s *Server) Drain() { s.drain() }
 
 // InternalPrefix is where on the cluster port the agent's own endpoints are.
 const InternalPrefix = "/internal/"

@@ -61,7 +61,7 @@ func (h handlers) serviceRoutes() []api.Route {
 			Method: http.MethodGet, Path: "/v1/agent/services",
 			Doc:    "Lists the services of this agent.",
 			Params: []api.Param{filter}, Filter: &agentService{},
-			Do: h.services, Visible: visibleServices,
+			Do: h.services, Visible: visibleServices, Changed: h.agent.Changed,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/agent/service/{id}",
@@ -114,7 +114,7 @@ func (h handlers) checkRoutes() []api.Route {
 			Method: http.MethodGet, Path: "/v1/agent/checks",
 			Doc:    "Lists the checks of this agent.",
 			Params: []api.Param{filter}, Filter: &catalog.Check{},
-			Do: h.checks, Visible: visibleChecks,
+			Do: h.checks, Visible: visibleChecks, Changed: h.agent.Changed,
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/agent/check/register",
