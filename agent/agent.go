@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -30,6 +29,7 @@ type Agent struct {
 	logger *slog.Logger
 
 	pool      *gossip.Pool
+	wan       *wan // nil unless this is a server with a port for it
 	state     *local.State
 	syncer    *local.Syncer
 	router    *router
@@ -94,6 +94,11 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	if cfg.Server {
 		if err := a.becomeServer(); err != nil {
 			return nil, err
+		}
+		if cfg.SerfWANPort > 0 {
+			if err := a.joinWAN(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := a.openLocal(); err != nil {
@@ -184,22 +189,14 @@ func (a *Agent) gossipConfig() gossip.Config {
 	c.NodeName, c.NodeID, c.Datacenter = a.cfg.NodeName, a.nodeID, a.cfg.Datacenter
 	c.BindAddr, c.BindPort = a.cfg.SerfBindAddr, a.cfg.SerfLANPort
 	c.AdvertiseAddr, c.AdvertisePort = a.cfg.AdvertiseAddr, a.cfg.SerfLANPort
-	c.Build = config.CompatVersion + ":"
-	c.EncryptKey, c.VerifyIncoming, c.VerifyOutgoing = string(a.cfg.Encrypt), a.cfg.EncryptVerifyIncoming, a.cfg.EncryptVerifyOutgoing
-	if a.cfg.DataDir != "" {
-		c.SnapshotPath = filepath.Join(a.cfg.DataDir, "serf", "local.snapshot")
-		if !a.cfg.DisableKeyringFile {
-			c.KeyringFile = filepath.Join(a.cfg.DataDir, "serf", "local.keyring")
-		}
-	} else {
-		c.Timing = gossip.DevTiming()
-	}
-	c.RejoinAfterLeave = a.cfg.RejoinAfterLeave
 	c.ReconnectTimeout = a.cfg.ReconnectTimeout
-	if a.cfg.Server {
-		c.Role, c.ClusterPort, c.Expect, c.Bootstrap = gossip.Server, a.cfg.ServerPort, a.cfg.BootstrapExpect, a.cfg.Bootstrap
+	if a.cfg.GossipLAN != (gossip.Timing{}) {
+		c.Timing = a.cfg.GossipLAN
 	}
-	c.Registerer, c.Logger = a.opts.Registry, a.opts.Logger
+	if a.cfg.Server {
+		c.WANJoinPort = a.cfg.SerfWANPort
+	}
+	a.gossipIdentity(&c, "local")
 	return c
 }
 
@@ -219,6 +216,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		run(a.quorum.run)
 		run(a.leadWhileElected)
 		run(a.bootstrap.run)
+	}
+	if a.wan != nil {
+		run(a.wan.run)
 	}
 	run(a.state.Run)
 	run(a.syncer.Run)
@@ -330,6 +330,11 @@ func (a *Agent) leave(ctx context.Context) error {
 	}
 	leaveCtx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
+	if a.wan != nil {
+		if err := a.wan.pool.Leave(leaveCtx); err != nil {
+			a.logger.Warn("leave the WAN pool", "error", err)
+		}
+	}
 	if err := a.pool.Leave(leaveCtx); err != nil {
 		return fmt.Errorf("leave the cluster: %w", err)
 	}

@@ -62,7 +62,7 @@ func (a *Agent) openAPI() error {
 	}
 	server, err := api.New(cfg, deps,
 		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
-		catalogapi.Routes(a.cfg.Datacenter),
+		catalogapi.Routes(a.cfg.Datacenter, a.datacenters),
 		operatorapi.Routes(quorum),
 	)
 	if err != nil {

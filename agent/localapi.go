@@ -44,13 +44,14 @@ func (l localAPI) AddCheck(c agentapi.Check, o agentapi.Options) error {
 	return l.State.AddCheck(checks.Definition(c), local.Options{Source: local.SourceAPI, Token: o.Token})
 }
 
-// Members implements agentapi.Cluster. There is no WAN pool yet.
+// Members implements agentapi.Cluster.
 func (l localAPI) Members(wan bool) []agentapi.Member {
-	if wan {
+	pool, err := l.agent.poolOf(wan)
+	if err != nil {
 		return nil
 	}
 	var out []agentapi.Member
-	for _, m := range l.agent.pool.Members() {
+	for _, m := range pool.Members() {
 		out = append(out, apiMember(m))
 	}
 	return out
@@ -64,15 +65,13 @@ func apiMember(m gossip.Member) agentapi.Member {
 	}
 }
 
-// errNoWAN answers what only the pool between datacenters could.
-var errNoWAN = catalog.Errorf(catalog.Invalid, "this agent has no WAN pool: Muster does not connect datacenters yet")
-
 // Join implements agentapi.Cluster.
 func (l localAPI) Join(ctx context.Context, address string, wan bool) error {
-	if wan {
-		return errNoWAN
+	pool, err := l.agent.poolOf(wan)
+	if err != nil {
+		return catalog.Errorf(catalog.Invalid, "%v", err)
 	}
-	_, err := l.agent.pool.Join(ctx, []string{address})
+	_, err = pool.Join(ctx, []string{address})
 	return err
 }
 
@@ -81,10 +80,11 @@ func (l localAPI) Leave(ctx context.Context) error { return l.agent.Leave(ctx) }
 
 // ForceLeave implements agentapi.Cluster.
 func (l localAPI) ForceLeave(node string, prune, wan bool) error {
-	if wan {
-		return errNoWAN
+	pool, err := l.agent.poolOf(wan)
+	if err != nil {
+		return catalog.Errorf(catalog.Invalid, "%v", err)
 	}
-	err := l.agent.pool.ForceLeave(node, prune)
+	err = pool.ForceLeave(node, prune)
 	if errors.Is(err, gossip.ErrUnknownMember) {
 		return catalog.Errorf(catalog.Internal, "agent: No node found with name '%s'", node)
 	}
@@ -179,8 +179,11 @@ func (a *Agent) stats() map[string]map[string]string {
 	if a.quorum != nil {
 		s := a.quorum.node.Status()
 		out["raft"] = raftStats(s)
+		if a.wan != nil {
+			out["serf_wan"] = a.wan.pool.Stats()
+		}
 		out["consul"] = map[string]string{
-			"acl": "disabled", "bootstrap": strconv.FormatBool(a.cfg.Bootstrap), "known_datacenters": "1",
+			"acl": "disabled", "bootstrap": strconv.FormatBool(a.cfg.Bootstrap), "known_datacenters": a.knownDatacenters(),
 			"leader": strconv.FormatBool(s.Role == core.Leader), "leader_addr": a.quorum.LeaderAddr(), "server": "true",
 		}
 	}

@@ -342,7 +342,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter), operatorapi.Routes(fakeQuorum{}), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, func() []string { return []string{cfg.Datacenter} }), operatorapi.Routes(fakeQuorum{}), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

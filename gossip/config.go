@@ -93,7 +93,9 @@ type Timing struct {
 	ProbeInterval    time.Duration // between probes of one member each
 	ProbeTimeout     time.Duration // for the answer to a probe
 	SuspicionMult    int
-	GossipInterval   time.Duration // between messages to a few members each
+	GossipInterval   time.Duration // between messages to GossipNodes members each
+	GossipNodes      int
+	RetransmitMult   int           // how often a message is passed on, times the logarithm of the cluster's size
 	PushPullInterval time.Duration // between full exchanges; grows with the cluster
 	// LeaveTimeout bounds how long Leave and ForceLeave wait for their
 	// broadcast, LeaveDelay is how long Leave stays up after it, so that nobody
@@ -112,7 +114,7 @@ func DefaultConfig() Config {
 		ReconnectTimeout: 72 * time.Hour, TombstoneTimeout: 24 * time.Hour,
 		Timing: Timing{
 			ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4,
-			GossipInterval: 200 * time.Millisecond, PushPullInterval: 30 * time.Second,
+			GossipInterval: 200 * time.Millisecond, GossipNodes: 3, RetransmitMult: 4, PushPullInterval: 30 * time.Second,
 			LeaveTimeout: 5 * time.Second, LeaveDelay: 3 * time.Second,
 			ReapInterval: 15 * time.Second, ReconnectInterval: 30 * time.Second,
 		},
@@ -125,7 +127,7 @@ func DefaultWANConfig() Config {
 	c := DefaultConfig()
 	c.WAN, c.BindPort = true, 8302
 	c.Timing.ProbeInterval, c.Timing.ProbeTimeout, c.Timing.SuspicionMult = 5*time.Second, 3*time.Second, 6
-	c.Timing.GossipInterval, c.Timing.PushPullInterval = 500*time.Millisecond, time.Minute
+	c.Timing.GossipInterval, c.Timing.GossipNodes, c.Timing.PushPullInterval = 500*time.Millisecond, 4, time.Minute
 	return c
 }
 
@@ -134,7 +136,7 @@ func DefaultWANConfig() Config {
 func DevTiming() Timing {
 	return Timing{
 		ProbeInterval: 200 * time.Millisecond, ProbeTimeout: 100 * time.Millisecond, SuspicionMult: 3,
-		GossipInterval: 20 * time.Millisecond, PushPullInterval: 5 * time.Second,
+		GossipInterval: 20 * time.Millisecond, GossipNodes: 3, RetransmitMult: 4, PushPullInterval: 5 * time.Second,
 		LeaveTimeout: time.Second, LeaveDelay: 100 * time.Millisecond,
 		ReapInterval: time.Second, ReconnectInterval: 2 * time.Second,
 	}
@@ -229,6 +231,7 @@ func (c Config) memberlistConfig() *memberlist.Config {
 	m.AdvertiseAddr, m.AdvertisePort = c.AdvertiseAddr, c.AdvertisePort
 	m.ProbeInterval, m.ProbeTimeout, m.SuspicionMult = c.Timing.ProbeInterval, c.Timing.ProbeTimeout, c.Timing.SuspicionMult
 	m.GossipInterval, m.PushPullInterval = c.Timing.GossipInterval, c.Timing.PushPullInterval
+	m.GossipNodes, m.RetransmitMult = c.Timing.GossipNodes, c.Timing.RetransmitMult
 	m.GossipVerifyIncoming, m.GossipVerifyOutgoing = c.VerifyIncoming, c.VerifyOutgoing
 	// A name moves as soon as its holder has failed; who may take it is for the
 	// guard to say.

@@ -45,9 +45,12 @@ type Member struct {
 	Server     bool
 	// ClusterAddr is host:port of a server's cluster port, "" for clients.
 	ClusterAddr string
-	Expect      int  // servers it waits for to form a cluster, 0 for none
-	Bootstrap   bool // it forms one alone; Expect is 1
-	Build       string
+	// WANAddr is host:port of a server's port in the WAN pool, "" where a LAN
+	// member has none. The host is its LAN address.
+	WANAddr   string
+	Expect    int  // servers it waits for to form a cluster, 0 for none
+	Bootstrap bool // it forms one alone; Expect is 1
+	Build     string
 
 	ProtocolMin, ProtocolMax, ProtocolCur uint8
 	DelegateMin, DelegateMax, DelegateCur uint8
@@ -164,6 +167,9 @@ func newMember(s serf.Member) Member {
 	}
 	if m.Server {
 		m.ClusterAddr = net.JoinHostPort(m.Addr, s.Tags[tagPort])
+		if port := s.Tags[tagWANJoinPort]; port != "" {
+			m.WANAddr = net.JoinHostPort(m.Addr, port)
+		}
 	}
 	return m
 }

@@ -19,6 +19,10 @@ func (d *draft) finishAddresses() {
 	if d.SerfBindAddr == "" {
 		d.SerfBindAddr = d.BindAddr
 	}
+	d.SerfWANBindAddr = d.oneIP("serf_wan", d.SerfWANBindAddr)
+	if d.SerfWANBindAddr == "" {
+		d.SerfWANBindAddr = d.BindAddr
+	}
 	if d.AdvertiseAddr = d.oneIP("advertise_addr", d.AdvertiseAddr); d.AdvertiseAddr == "" && d.BindAddr != "" {
 		d.AdvertiseAddr = d.BindAddr
 		if unspecified(d.BindAddr) {
@@ -42,7 +46,22 @@ func (d *draft) finishAddresses() {
 	if d.ServerPort == d.SerfLANPort && d.Server && d.BindAddr == d.SerfBindAddr {
 		d.faultIn("ports.server", "ports.server and ports.serf_lan are both %d; give each its own", d.ServerPort)
 	}
+	d.finishWANPort()
 	d.finishHTTPAddrs()
+}
+
+// finishWANPort checks the port of the WAN pool, which can be off.
+func (d *draft) finishWANPort() {
+	if d.SerfWANPort == -1 {
+		d.SerfWANPort = 0
+		return
+	}
+	d.checkPort("ports.serf_wan", d.SerfWANPort)
+	for path, port := range map[string]int{"ports.serf_lan": d.SerfLANPort, "ports.server": d.ServerPort} {
+		if d.Server && port == d.SerfWANPort {
+			d.faultIn("ports.serf_wan", "%s and ports.serf_wan are both %d; give each its own, or -1 for no WAN pool", path, port)
+		}
+	}
 }
 
 func (d *draft) checkPort(path string, port int) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"muster/agent/local"
+	"muster/gossip"
 )
 
 // Config is what an agent was told, with all that was left out filled in. Load
@@ -45,17 +46,32 @@ type Config struct {
 	// ReconnectTimeout is when a failed member is forgotten; default 72h.
 	ReconnectTimeout time.Duration
 
-	// BindAddr is the IP for traffic between agents; SerfBindAddr, that of
-	// gossip, is the same unless given. They may be 0.0.0.0.
-	BindAddr     string
-	SerfBindAddr string
+	// RetryJoinWAN and so on are the same for the pool of the servers of all
+	// datacenters.
+	RetryJoinWAN        []string
+	RetryIntervalWAN    time.Duration
+	RetryMaxWAN         int
+	ReconnectTimeoutWAN time.Duration
+	// GossipLAN and GossipWAN are the paces of the two pools; the zero value
+	// stands for the built-in one.
+	GossipLAN gossip.Timing
+	GossipWAN gossip.Timing
+
+	// BindAddr is the IP for traffic between agents; SerfBindAddr and
+	// SerfWANBindAddr, those of gossip, are the same unless given. They may be
+	// 0.0.0.0.
+	BindAddr        string
+	SerfBindAddr    string
+	SerfWANBindAddr string
 	// AdvertiseAddr and AdvertiseAddrWAN are the IPs others are told; they are
 	// never unspecified.
 	AdvertiseAddr    string
 	AdvertiseAddrWAN string
-	// ServerPort is the cluster port, default 8300; SerfLANPort 8301.
+	// ServerPort is the cluster port, default 8300; SerfLANPort 8301;
+	// SerfWANPort 8302, or 0 to stay out of the WAN pool.
 	ServerPort  int
 	SerfLANPort int
+	SerfWANPort int
 	// HTTP is where the API is served; empty where it is off.
 	HTTP       []Listener
 	UnixSocket UnixSocket

@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/net/http/httpguts"
+
+	"muster/gossip"
 )
 
 // newDraft starts from the defaults.
@@ -29,8 +31,13 @@ func newDraft(dev bool) *draft {
 			BindAddr:              "0.0.0.0",
 			ServerPort:            8300,
 			SerfLANPort:           8301,
+			SerfWANPort:           8302,
 			RetryInterval:         30 * time.Second,
+			RetryIntervalWAN:      30 * time.Second,
 			ReconnectTimeout:      72 * time.Hour,
+			ReconnectTimeoutWAN:   72 * time.Hour,
+			GossipLAN:             gossip.DefaultConfig().Timing,
+			GossipWAN:             gossip.DefaultWANConfig().Timing,
 			EncryptVerifyIncoming: true,
 			EncryptVerifyOutgoing: true,
 			RaftMultiplier:        1,
@@ -51,6 +58,7 @@ func newDraft(dev bool) *draft {
 		d.BindAddr = "127.0.0.1"
 		d.UI, d.EnableDebug, d.DisableKeyringFile = true, true, true
 		d.logLevel = "debug"
+		d.GossipLAN = gossip.DevTiming()
 	}
 	return d
 }
@@ -175,20 +183,34 @@ func (d *draft) finishBootstrap() {
 }
 
 func (d *draft) finishJoin() {
-	if d.given("start_join") {
-		d.warn("%s: start_join (-join) is deprecated; use retry_join", d.origins["start_join"])
+	for path, old := range map[string]string{"retry_join": "start_join", "retry_join_wan": "start_join_wan"} {
+		if d.given(old) {
+			d.warn("%s: %s is deprecated; use %s", d.origins[old], old, path)
+		}
 	}
-	for i, addr := range d.RetryJoin {
+	d.resolveJoin("retry_join", d.RetryJoin)
+	d.resolveJoin("retry_join_wan", d.RetryJoinWAN)
+	if len(d.RetryJoinWAN) > 0 && !d.Server {
+		d.faultIn("retry_join_wan", "retry_join_wan requires 'server = true': only servers are in the pool between datacenters")
+	}
+	if len(d.RetryJoinWAN) > 0 && d.SerfWANPort < 0 {
+		d.faultIn("retry_join_wan", "retry_join_wan needs ports.serf_wan, which is off")
+	}
+}
+
+// resolveJoin evaluates the templates among addresses to join, in place.
+func (d *draft) resolveJoin(path string, addrs []string) {
+	for i, addr := range addrs {
 		resolved, err := resolve(addr)
 		switch {
 		case err != nil:
-			d.faultIn("retry_join", "retry_join %q: %w", addr, err)
+			d.faultIn(path, "%s %q: %w", path, addr, err)
 		case strings.TrimSpace(resolved) == "":
-			d.faultIn("retry_join", "retry_join %q is empty; give host or host:port", addr)
+			d.faultIn(path, "%s %q is empty; give host or host:port", path, addr)
 		case strings.Contains(resolved, "provider="):
-			d.faultIn("retry_join", "retry_join %q: looking up addresses at a cloud provider is not supported; give host or host:port", addr)
+			d.faultIn(path, "%s %q: looking up addresses at a cloud provider is not supported; give host or host:port", path, addr)
 		}
-		d.RetryJoin[i] = resolved
+		addrs[i] = resolved
 	}
 }
 
@@ -253,6 +275,12 @@ func (d *draft) checkHTTP() {
 }
 
 // checkRanges looks at the numbers that have bounds.
+// positive says whether all that can be configured of a pool's pace is.
+func positive(t gossip.Timing) bool {
+	return t.GossipInterval > 0 && t.ProbeInterval > 0 && t.ProbeTimeout > 0 &&
+		t.GossipNodes > 0 && t.RetransmitMult > 0 && t.SuspicionMult > 0
+}
+
 func (d *draft) checkRanges() {
 	if m := d.RaftMultiplier; m < 1 || m > 10 {
 		d.faultIn("performance.raft_multiplier", "performance.raft_multiplier cannot be %d. Must be between 1 and 10", m)
@@ -265,6 +293,11 @@ func (d *draft) checkRanges() {
 		{"retry_interval", d.RetryInterval > 0, "must be positive"},
 		{"retry_max", d.RetryMax >= 0, "must not be negative; 0 tries for ever"},
 		{"reconnect_timeout", d.ReconnectTimeout > 0, "must be positive"},
+		{"retry_interval_wan", d.RetryIntervalWAN > 0, "must be positive"},
+		{"retry_max_wan", d.RetryMaxWAN >= 0, "must not be negative; 0 tries for ever"},
+		{"reconnect_timeout_wan", d.ReconnectTimeoutWAN > 0, "must be positive"},
+		{"gossip_lan", positive(d.GossipLAN), "has a value that is not positive"},
+		{"gossip_wan", positive(d.GossipWAN), "has a value that is not positive"},
 		{"performance.rpc_hold_timeout", d.RPCHoldTimeout > 0, "must be positive"},
 		{"raft_snapshot_threshold", d.RaftSnapshotThreshold > 0, "must be positive"},
 		{"check_update_interval", d.CheckUpdateInterval >= 0, "must not be negative"},

@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"muster/catalog"
+	"muster/gossip"
 )
 
 // actedOn are the keys that change what the agent does.
 func actedOn() []Key {
 	var all []Key
-	for _, area := range [][]Key{identityKeys(), addressKeys(), clusterKeys(), checkKeys(), httpKeys(), logKeys()} {
+	for _, area := range [][]Key{identityKeys(), addressKeys(), clusterKeys(), paceKeys(), checkKeys(), httpKeys(), logKeys()} {
 		all = append(all, area...)
 	}
 	return all
@@ -34,11 +35,13 @@ func addressKeys() []Key {
 		key("advertise_addr", "advertise", "IP address or template that other agents are told; default is the bind address, else this machine's private one", func(d *draft) *string { return &d.AdvertiseAddr }),
 		key("advertise_addr_wan", "advertise-wan", "address told to other datacenters; default is the advertised one", func(d *draft) *string { return &d.AdvertiseAddrWAN }),
 		key("serf_lan", "serf-lan-bind", "IP address or template for gossip; default is the bind address", func(d *draft) *string { return &d.SerfBindAddr }),
+		key("serf_wan", "serf-wan-bind", "IP address or template for gossip between datacenters; default is the bind address", func(d *draft) *string { return &d.SerfWANBindAddr }),
 		key("client_addr", "client", "IP addresses or templates, separated by spaces, on which HTTP is served; default 127.0.0.1", func(d *draft) *string { return &d.clientAddr }),
 		key("addresses.http", "", "addresses for HTTP instead of client_addr; unix:///path is a socket", func(d *draft) *string { return &d.httpAddr }),
 		key("ports.http", "http-port", "port of the HTTP API; -1 is off; default 8500", func(d *draft) *int { return &d.httpPort }),
 		key("ports.server", "server-port", "cluster port of servers; default 8300", func(d *draft) *int { return &d.ServerPort }),
 		key("ports.serf_lan", "serf-lan-port", "port for gossip; default 8301", func(d *draft) *int { return &d.SerfLANPort }),
+		key("ports.serf_wan", "serf-wan-port", "port for gossip between the servers of all datacenters; -1 is off; default 8302", func(d *draft) *int { return &d.SerfWANPort }),
 		key("unix_sockets.user", "", "user, by name or number, that owns the sockets", func(d *draft) *string { return &d.UnixSocket.User }),
 		key("unix_sockets.group", "", "group, by name or number, of the sockets", func(d *draft) *string { return &d.UnixSocket.Group }),
 		key("unix_sockets.mode", "", "permissions of the sockets, such as 0770", func(d *draft) *string { return &d.UnixSocket.Mode }),
@@ -57,6 +60,11 @@ func clusterKeys() []Key {
 		key("leave_on_terminate", "", "leave the cluster at SIGTERM; default true for clients, false for servers", func(d *draft) *bool { return &d.LeaveOnTerminate }),
 		key("skip_leave_on_interrupt", "", "end without leaving at SIGINT; default false for clients, true for servers", func(d *draft) *bool { return &d.SkipLeaveOnInterrupt }),
 		key("reconnect_timeout", "", "after which a failed member is forgotten; default 72h", func(d *draft) *time.Duration { return &d.ReconnectTimeout }),
+		key("retry_join_wan", "retry-join-wan", "address of a server of another datacenter to join, tried until it answers; may be repeated", func(d *draft) *[]string { return &d.RetryJoinWAN }),
+		key("start_join_wan", "join-wan", "the old name of retry_join_wan", func(d *draft) *[]string { return &d.RetryJoinWAN }),
+		key("retry_interval_wan", "retry-interval-wan", "pause between attempts to join other datacenters; default 30s", func(d *draft) *time.Duration { return &d.RetryIntervalWAN }),
+		key("retry_max_wan", "retry-max-wan", "how many times to try to join other datacenters before giving up; default 0, for ever", func(d *draft) *int { return &d.RetryMaxWAN }),
+		key("reconnect_timeout_wan", "", "after which a failed server is forgotten in the WAN pool; default 72h", func(d *draft) *time.Duration { return &d.ReconnectTimeoutWAN }),
 		key("encrypt", "encrypt", "gossip key in base64, as keygen makes it", func(d *draft) *Secret { return &d.Encrypt }),
 		key("encrypt_verify_incoming", "", "refuse gossip in plain text where a key is set; default true", func(d *draft) *bool { return &d.EncryptVerifyIncoming }),
 		key("encrypt_verify_outgoing", "", "send no gossip in plain text where a key is set; default true", func(d *draft) *bool { return &d.EncryptVerifyOutgoing }),
@@ -65,6 +73,28 @@ func clusterKeys() []Key {
 		key("performance.rpc_hold_timeout", "", "how long a request waits for a leader; default 7s", func(d *draft) *time.Duration { return &d.RPCHoldTimeout }),
 		key("raft_snapshot_threshold", "", "entries applied between two snapshots; default 16384", func(d *draft) *uint64 { return &d.RaftSnapshotThreshold }),
 	}
+}
+
+// paceKeys are those of the failure detectors and of dissemination.
+func paceKeys() []Key {
+	var keys []Key
+	for _, pool := range []struct {
+		block, of string
+		timing    func(*draft) *gossip.Timing
+	}{
+		{"gossip_lan", "within the datacenter", func(d *draft) *gossip.Timing { return &d.GossipLAN }},
+		{"gossip_wan", "between datacenters", func(d *draft) *gossip.Timing { return &d.GossipWAN }},
+	} {
+		keys = append(keys,
+			key(pool.block+".gossip_interval", "", "pause between messages to a few members each, "+pool.of, func(d *draft) *time.Duration { return &pool.timing(d).GossipInterval }),
+			key(pool.block+".gossip_nodes", "", "how many members a message goes to, "+pool.of, func(d *draft) *int { return &pool.timing(d).GossipNodes }),
+			key(pool.block+".probe_interval", "", "pause between probes of one member each, "+pool.of, func(d *draft) *time.Duration { return &pool.timing(d).ProbeInterval }),
+			key(pool.block+".probe_timeout", "", "time for the answer to a probe, "+pool.of, func(d *draft) *time.Duration { return &pool.timing(d).ProbeTimeout }),
+			key(pool.block+".retransmit_mult", "", "how often a message is passed on, times the logarithm of the members, "+pool.of, func(d *draft) *int { return &pool.timing(d).RetransmitMult }),
+			key(pool.block+".suspicion_mult", "", "how long a silent member is suspected before it has failed, in probe intervals times the logarithm of the members, "+pool.of, func(d *draft) *int { return &pool.timing(d).SuspicionMult }),
+		)
+	}
+	return keys
 }
 
 func checkKeys() []Key {

@@ -139,26 +139,13 @@ func notYet() []Key {
 			peering.enabled bool
 			peering.test_allow_peer_registrations bool
 			xds.update_max_per_second number`),
-		rows(Later, "datacenters are not joined to each other yet", `
+		rows(Later, "requests are not passed on to other datacenters yet, and coordinates are not in the catalog", `
 			advertise_addr_wan_ipv4
 			advertise_addr_wan_ipv6
 			disable_coordinates bool
-			gossip_wan.gossip_interval duration
-			gossip_wan.gossip_nodes int
-			gossip_wan.probe_interval duration
-			gossip_wan.probe_timeout duration
-			gossip_wan.retransmit_mult int
-			gossip_wan.suspicion_mult int
-			ports.serf_wan int @serf-wan-port
 			primary_gateways list @primary-gateway
 			primary_gateways_interval duration
-			reconnect_timeout_wan duration
-			retry_interval_wan duration @retry-interval-wan
-			retry_join_wan list @retry-join-wan
-			retry_max_wan int @retry-max-wan
-			serf_wan @serf-wan-bind
 			serf_wan_allowed_cidrs list @serf-wan-allowed-cidrs
-			start_join_wan list @join-wan
 			sync_coordinate_interval_min duration
 			sync_coordinate_rate_target number
 			translate_wan_addrs bool
@@ -192,12 +179,6 @@ func notYet() []Key {
 			discovery_max_stale duration
 			enable_syslog bool @syslog
 			syslog_facility
-			gossip_lan.gossip_interval duration
-			gossip_lan.gossip_nodes int
-			gossip_lan.probe_interval duration
-			gossip_lan.probe_timeout duration
-			gossip_lan.retransmit_mult int
-			gossip_lan.suspicion_mult int
 			http_config.use_cache bool
 			limits.rpc_handshake_timeout duration
 			limits.rpc_client_timeout duration

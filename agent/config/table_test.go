@@ -88,6 +88,7 @@ func TestKeys_ActedOnChangeTheConfig(t *testing.T) {
 		"encrypt_verify_incoming": "false", "encrypt_verify_outgoing": "false", "leave_on_terminate": "false",
 		"service": `{ name = "x" }`, "services": `[{ name = "x" }]`, "check": `{ name = "x" ttl = "1s" }`, "checks": `[{ name = "x" ttl = "1s" }]`,
 		"bootstrap": "true\nserver = true", "bootstrap_expect": "3\nserver = true",
+		"serf_wan": `"127.0.0.9"`, "retry_join_wan": "[\"a\"]\nserver = true", "start_join_wan": "[\"a\"]\nserver = true",
 	}
 	base := map[bool]*config.Config{false: mustLoad(t), true: mustLoad(t, `server = true`)}
 	for _, k := range config.Keys() {

@@ -19,8 +19,9 @@ var (
 	passing  = api.Param{Name: "passing", Doc: "only instances whose checks all pass"}
 )
 
-// Routes are the routes below /v1/catalog and /v1/health.
-func Routes(datacenter string) []api.Route {
+// Routes are the routes below /v1/catalog and /v1/health. datacenters lists the
+// known ones, nearest first.
+func Routes(datacenter string, datacenters func() []string) []api.Route {
 	h := handlers{datacenter}
 	byName, byMesh := (*state.View).ServiceInstances, (*state.View).ConnectInstances
 	return []api.Route{
@@ -36,8 +37,8 @@ func Routes(datacenter string) []api.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/datacenters", Kind: api.Read,
-			Doc: "Lists the known datacenters.",
-			Ask: func(*api.Request) (any, error) { return []string{h.datacenter}, nil },
+			Doc: "Lists the known datacenters, the nearest first.",
+			Ask: func(*api.Request) (any, error) { return datacenters(), nil },
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/nodes", Kind: api.Read,

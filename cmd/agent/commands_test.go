@@ -100,7 +100,7 @@ Node  Address          Status  Tags
 s1    127.66.0.1:8301  alive   build=1.21.4:abc,dc=dc1,role=consul,segment=,vsn=2
 `, "", 0},
 		{"members -status=left", "", "", 2},
-		{"members -wan", "", "no WAN pool", 2},
+		{"members -wan", "", "not in the WAN pool", 2},
 		{"members -status=[", "", "Failed to compile status regexp: ", 1},
 		{"members -nope", "", "flag provided but not defined: -nope", 1},
 		{"catalog datacenters", "\ndc1\ndc2\n", "", 0},

@@ -44,7 +44,7 @@ func members(c *cli.Context) error {
 		return failure("Error retrieving members: %v", err)
 	}
 	if c.Bool("wan") && len(all) == 0 {
-		return cli.Exit("This agent has no WAN pool: Muster does not connect datacenters yet", exitNothing)
+		return cli.Exit("This agent is not in the WAN pool: only servers are, and only with a port for it (ports.serf_wan)", exitNothing)
 	}
 	all = slices.DeleteFunc(all, func(m *consul.AgentMember) bool { return !status.MatchString(memberStatus(m)) })
 	if len(all) == 0 {
