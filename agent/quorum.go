@@ -41,10 +41,7 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	if a.cfg.DataDir == "" {
 		cfg.FS, cfg.Dir = memfs.New(), "/raft"
 	}
-	multiplier := time.Duration(a.cfg.RaftMultiplier)
-	cfg.ElectionTimeoutMin *= multiplier
-	cfg.ElectionTimeoutMax *= multiplier
-	cfg.Heartbeat *= multiplier
+	cfg.Timing = core.DefaultTiming().Scaled(a.cfg.RaftMultiplier)
 	cfg.SnapshotEntries = a.cfg.RaftSnapshotThreshold
 	cfg.Registerer = a.opts.Registry
 	cfg.Logger = a.opts.Logger
@@ -104,10 +101,14 @@ func proposeError(err error) error {
 	}
 }
 
-// ReadIndex implements api.Replica. Without leases every read takes a quorum
-// round.
-func (q *quorum) ReadIndex(ctx context.Context) error {
-	_, err := q.node.ReadIndex(ctx)
+// ReadIndex implements api.Replica.
+func (q *quorum) ReadIndex(ctx context.Context) error { return q.readIndex(ctx, core.ReadUnderLease) }
+
+// Confirm implements api.Replica.
+func (q *quorum) Confirm(ctx context.Context) error { return q.readIndex(ctx, core.ReadByRound) }
+
+func (q *quorum) readIndex(ctx context.Context, kind core.ReadKind) error {
+	_, err := q.node.ReadIndex(ctx, kind)
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Unavailable, "%v", err), err)
 	}

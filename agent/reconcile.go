@@ -78,7 +78,7 @@ func (r *reconciler) run(ctx context.Context) {
 var errUnfinished = errors.New("not finished yet")
 
 func (r *reconciler) reconcile(ctx context.Context, missing map[string]time.Time) error {
-	if _, err := r.node.ReadIndex(ctx); err != nil {
+	if _, err := r.node.ReadIndex(ctx, core.ReadUnderLease); err != nil {
 		return err
 	}
 	members := r.pool.Members()

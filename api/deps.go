@@ -23,8 +23,12 @@ type Replica interface {
 	Propose(ctx context.Context, cmd catalog.Command) (catalog.Result, error)
 
 	// ReadIndex returns once Store holds all that was committed anywhere when
-	// it was called, and fails at once where no leader is known.
+	// it was called, and fails at once where no leader is known. It may rest on
+	// the leader's lease, and so on clocks that run about equally fast.
 	ReadIndex(ctx context.Context) error
+	// Confirm does the same on the word of a majority of the servers, asked after
+	// the call, and trusts no clock.
+	Confirm(ctx context.Context) error
 
 	// Ready says whether Store holds all that was known to be committed when
 	// this server started. Until then even a stale read would go back in time.

@@ -33,7 +33,8 @@ type fakeReplica struct {
 	replaying atomic.Bool // still applies what it had committed before a restart
 	leads     atomic.Bool
 	age       time.Duration
-	reads     atomic.Int64 // calls of ReadIndex
+	reads     atomic.Int64 // calls of ReadIndex and Confirm
+	confirms  atomic.Int64 // of these, of Confirm
 	writes    atomic.Int64 // commands committed
 	// propose, where it is set, answers instead of the log.
 	propose func() error
@@ -70,6 +71,11 @@ func (r *fakeReplica) ReadIndex(context.Context) error {
 		return errors.New("no leader is known")
 	}
 	return nil
+}
+
+func (r *fakeReplica) Confirm(ctx context.Context) error {
+	r.confirms.Add(1)
+	return r.ReadIndex(ctx)
 }
 
 func (r *fakeReplica) IsLeader() bool             { return r.leads.Load() }

@@ -72,8 +72,12 @@ func (c *call) catchUp() (age time.Duration, err error) {
 	if c.row.Ask != nil && !c.row.Current {
 		return 0, nil
 	}
+	catchUp := replica.ReadIndex
+	if o.Consistency == Consistent {
+		catchUp = replica.Confirm
+	}
 	return 0, c.hold(func(ctx context.Context) error {
-		if err := replica.ReadIndex(ctx); err != nil {
+		if err := catchUp(ctx); err != nil {
 			return fmt.Errorf("%w: %w", errNoLeader, err)
 		}
 		return nil

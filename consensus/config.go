@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,12 +27,10 @@ type Config struct {
 	// Net carries messages to other servers. It may be nil for a cluster of one.
 	Net Net
 
-	// ElectionTimeoutMin and ElectionTimeoutMax bound the random time without a
-	// leader after which a server stands for election; default 150 and 300 ms.
-	ElectionTimeoutMin time.Duration
-	ElectionTimeoutMax time.Duration
-	// Heartbeat is the leader's pause between heartbeats; default 50 ms.
-	Heartbeat time.Duration
+	// Timing is written into the first configuration if this server bootstraps a
+	// cluster; default core.DefaultTiming. What a running cluster goes by is in
+	// its configuration, and changed there (core.SetTiming).
+	Timing core.Timing
 
 	// A snapshot is taken after SnapshotEntries applied entries, default 16384,
 	// or SnapshotBytes of applied commands, default 64 MiB, since the last one.
@@ -78,23 +75,21 @@ type Config struct {
 // DefaultConfig returns a Config that lacks only ID, Addr, Dir and Net.
 func DefaultConfig() Config {
 	return Config{
-		FS:                 wal.OS(),
-		ElectionTimeoutMin: 150 * time.Millisecond,
-		ElectionTimeoutMax: 300 * time.Millisecond,
-		Heartbeat:          50 * time.Millisecond,
-		SnapshotEntries:    16384,
-		SnapshotBytes:      64 << 20,
-		RetainBytes:        64 << 20,
-		SegmentBytes:       16 << 20,
-		ChunkBytes:         256 << 10,
-		MaxAppendBytes:     1 << 20,
-		CacheBytes:         16 << 20,
-		MaxPendingBytes:    32 << 20,
-		MaxUnwrittenBytes:  64 << 20,
-		MaxCommandBytes:    8 << 20,
-		MaxInbox:           16384,
-		Rand:               runtimeRand,
-		Logger:             slog.New(slog.NewTextHandler(io.Discard, nil)),
+		FS:                wal.OS(),
+		Timing:            core.DefaultTiming(),
+		SnapshotEntries:   16384,
+		SnapshotBytes:     64 << 20,
+		RetainBytes:       64 << 20,
+		SegmentBytes:      16 << 20,
+		ChunkBytes:        256 << 10,
+		MaxAppendBytes:    1 << 20,
+		CacheBytes:        16 << 20,
+		MaxPendingBytes:   32 << 20,
+		MaxUnwrittenBytes: 64 << 20,
+		MaxCommandBytes:   8 << 20,
+		MaxInbox:          16384,
+		Rand:              runtimeRand,
+		Logger:            slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
 
@@ -111,11 +106,8 @@ func (c Config) Validate() error {
 	check(c.Dir != "", "Dir is empty; name the directory for the Raft log")
 	check(c.Rand != nil, "Rand is nil; start from DefaultConfig")
 	check(c.Logger != nil, "Logger is nil; start from DefaultConfig")
-	check(c.Heartbeat > 0, "Heartbeat is %v; it must be above zero", c.Heartbeat)
-	check(c.ElectionTimeoutMin >= 2*c.Heartbeat,
-		"ElectionTimeoutMin is %v; it must be at least twice Heartbeat (%v)", c.ElectionTimeoutMin, c.Heartbeat)
-	check(c.ElectionTimeoutMax > c.ElectionTimeoutMin,
-		"ElectionTimeoutMax is %v; it must be above ElectionTimeoutMin (%v)", c.ElectionTimeoutMax, c.ElectionTimeoutMin)
+	err := c.Timing.Validate()
+	check(err == nil, "Timing: %w", err)
 	check(c.SnapshotEntries > 0, "SnapshotEntries is 0; it must be above zero")
 	check(c.SnapshotBytes > 0, "SnapshotBytes is %d; it must be above zero", c.SnapshotBytes)
 	check(c.RetainBytes >= 0, "RetainBytes is %d; it must not be negative", c.RetainBytes)
@@ -133,12 +125,9 @@ func (c Config) Validate() error {
 
 func (c Config) core() core.Config {
 	return core.Config{
-		ID:                 c.ID,
-		ElectionTimeoutMin: core.Duration(c.ElectionTimeoutMin),
-		ElectionTimeoutMax: core.Duration(c.ElectionTimeoutMax),
-		Heartbeat:          core.Duration(c.Heartbeat),
-		MaxAppendBytes:     c.MaxAppendBytes,
-		CacheBytes:         c.CacheBytes,
-		Rand:               c.Rand,
+		ID:             c.ID,
+		MaxAppendBytes: c.MaxAppendBytes,
+		CacheBytes:     c.CacheBytes,
+		Rand:           c.Rand,
 	}
 }

@@ -3,6 +3,7 @@ package consensus
 import (
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"muster/consensus/core"
 	"muster/consensus/wal"
@@ -24,7 +25,8 @@ type Input struct {
 	Proposals []Proposal
 	Changes   []Change
 	Transfers []Transfer
-	Reads     []Waiter
+	Reads     []Waiter // on the leader's lease, if there is one
+	Confirms  []Waiter // reads by round, whatever the lease
 	Bootstrap []Bootstrap
 	Promises  []PromiseRequest
 }
@@ -37,6 +39,8 @@ type Engine struct {
 	log  *slog.Logger
 	core *core.Core
 	host Host
+
+	lease atomic.Pointer[grant] // nil: none; read by any goroutine
 
 	lanes   [numLanes]queue
 	disk    disk
@@ -139,8 +143,9 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 	return e, nil
 }
 
-// Turn takes in what happened and carries out what follows from it. It does not
-// block. Its error is fatal: a disk or a state machine failed, the process must
+// Turn takes in what happened and carries out what follows from it. now must
+// have been read off the clock after in was gathered: what a lease answers holds
+// at that moment. It does not block. Its error is fatal: a disk or a state machine failed, the process must
 // stop, and no further Turn does anything.
 func (e *Engine) Turn(now core.Instant, in *Input) error {
 	if e.failed != nil {
@@ -163,6 +168,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 		o := e.core.Output()
 		e.carryOut(&o)
 	}
+	e.grantLease() // what was heard may have prolonged it
 	e.applyCommitted()
 	e.waiting.expire(now)
 	return nil
@@ -190,7 +196,10 @@ func (e *Engine) take(in *Input) {
 		e.core.Transfer(e.now, e.waiting.token(asked{waiter: t.Waiter, transfer: true}), t.To)
 	}
 	if len(in.Reads) > 0 {
-		e.core.ReadIndex(e.now, e.waiting.read(in.Reads))
+		e.core.ReadIndex(e.now, e.waiting.read(in.Reads), core.ReadUnderLease)
+	}
+	if len(in.Confirms) > 0 {
+		e.core.ReadIndex(e.now, e.waiting.read(in.Confirms), core.ReadByRound)
 	}
 }
 
@@ -223,6 +232,7 @@ func (e *Engine) leads(term uint64) bool {
 
 // Close closes the log. No Turn or Work may run any more, nor after it.
 func (e *Engine) Close() error {
+	e.lease.Store(nil)
 	e.receiver.close()
 	return e.disk.log.Close()
 }

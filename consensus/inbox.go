@@ -115,6 +115,7 @@ func (in *Input) clear() {
 	empty(&in.Changes)
 	empty(&in.Transfers)
 	empty(&in.Reads)
+	empty(&in.Confirms)
 	empty(&in.Bootstrap)
 	empty(&in.Promises)
 }
@@ -137,6 +138,9 @@ func (in *Input) refuse(err error) {
 		t.Waiter.Done(r)
 	}
 	for _, w := range in.Reads {
+		w.Done(r)
+	}
+	for _, w := range in.Confirms {
 		w.Done(r)
 	}
 	for _, b := range in.Bootstrap {

@@ -92,8 +92,9 @@ func (n *Node) loop(ctx context.Context) error {
 		case <-n.inbox.wake:
 		case <-timer.C:
 		}
-		now := clock()
-		if err := n.engine.Turn(now, n.inbox.take()); err != nil {
+		in := n.inbox.take()
+		now := clock() // after take: see Engine.Turn
+		if err := n.engine.Turn(now, in); err != nil {
 			return err
 		}
 		n.publish(now)

@@ -91,7 +91,7 @@ func TestReadIndex_ShowsWhatWasAcknowledgedOnEveryServer(t *testing.T) {
 	for i := range 10 {
 		c.propose(fmt.Sprint(i))
 		for _, p := range c.peers {
-			if _, err := p.ReadIndex(t.Context()); err != nil {
+			if _, err := p.ReadIndex(t.Context(), core.ReadKind(i%2)); err != nil {
 				t.Fatalf("%s: %v", p.id, err)
 			}
 			if got := len(p.fsm.all()); got < i+1 {
@@ -385,8 +385,8 @@ func TestOpen_NamesAPromiseThatItCannotRead(t *testing.T) {
 }
 
 func TestValidate_ReportsAllFaultsAtOnce(t *testing.T) {
-	err := consensus.Config{}.Validate()
-	for _, field := range []string{"ID", "FS", "Dir", "Rand", "Heartbeat", "SnapshotEntries", "MaxInbox"} {
+	err := consensus.Config{Timing: core.Timing{Heartbeat: 1}}.Validate()
+	for _, field := range []string{"ID", "FS", "Dir", "Rand", "Timing: election timeout", "SnapshotEntries", "MaxInbox"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("Validate does not name %s: %v", field, err)
 		}

@@ -9,6 +9,7 @@ import (
 // messages that promise nothing leave at once, beside the write; those that
 // promise leave after it; what is committed is applied when Turn ends.
 func (e *Engine) carryOut(o *core.Output) {
+	e.grantLease()
 	for _, m := range o.Send {
 		e.send(m)
 	}
@@ -117,5 +118,5 @@ func (e *Engine) changed() {
 // orphanUntil is how long the next leader may take to tell what became of the
 // entries of this server's lost leadership. It usually does within a round trip.
 func (e *Engine) orphanUntil() core.Instant {
-	return e.now + core.Instant(2*e.cfg.ElectionTimeoutMax)
+	return e.now + core.Instant(2*e.status.Config.Timing.ElectionMax)
 }

@@ -59,6 +59,9 @@ func (e *Engine) bootstrap(b Bootstrap) {
 		b.Waiter.Done(Result{Err: &PromiseError{Held: held, Want: b.Config.ClusterID}})
 		return
 	}
+	if b.Config.Timing == (core.Timing{}) {
+		b.Config.Timing = e.cfg.Timing
+	}
 	if err := e.core.Bootstrap(e.now, b.Config); err != nil {
 		b.Waiter.Done(Result{Err: err})
 		return

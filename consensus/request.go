@@ -82,12 +82,27 @@ func (n *Node) Propose(ctx context.Context, data []byte) (result any, id core.En
 	return r.Value, r.ID, unknown(err)
 }
 
-// ReadIndex confirms with a quorum who leads and waits until this server has
-// applied all that was committed when it was called: reads of the local state
-// machine from then on are linearizable. It works on every server; a follower
-// asks its leader. Calls that wait at the same time share a round.
-func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
-	r, err := n.do(ctx, 0, func(in *Input, w Waiter) { in.Reads = append(in.Reads, w) })
+// ReadIndex waits until this server has applied all that was committed when it
+// was called: a read of the local state machine after it is linearizable. It
+// works on every server; a follower asks its leader.
+//
+// core.ReadUnderLease is answered by the leader's lease, on the leader itself
+// without a message or a lock; it counts on clocks that drift apart by less than
+// core.DriftShare says. Where no lease holds, and for core.ReadByRound, a round
+// confirms with a quorum who leads; calls that wait at the same time share it.
+func (n *Node) ReadIndex(ctx context.Context, kind core.ReadKind) (uint64, error) {
+	if kind == core.ReadUnderLease {
+		if index, ok := n.engine.ReadNow(clock); ok {
+			return index, nil
+		}
+	}
+	r, err := n.do(ctx, 0, func(in *Input, w Waiter) {
+		if kind == core.ReadByRound {
+			in.Confirms = append(in.Confirms, w)
+		} else {
+			in.Reads = append(in.Reads, w)
+		}
+	})
 	return r.ID.Index, err
 }
 

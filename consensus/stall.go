@@ -13,7 +13,7 @@ func (e *Engine) stallDeadline() core.Instant {
 	if e.unwritten == 0 || e.status.Role != core.Leader {
 		return never
 	}
-	return e.progressed + core.Instant(stallTimeouts*e.cfg.ElectionTimeoutMax)
+	return e.progressed + core.Instant(stallTimeouts*e.status.Config.Timing.ElectionMax)
 }
 
 // yieldIfStalled asks the best other voter to take over from a leader whose disk

@@ -5,15 +5,10 @@ import (
 	"fmt"
 )
 
-const millisecond = Duration(1_000_000)
-
 // DefaultConfig gives the constants a server uses unless told otherwise. ID and
 // Rand are the caller's to set.
 func DefaultConfig() Config {
 	return Config{
-		ElectionTimeoutMin:  150 * millisecond,
-		ElectionTimeoutMax:  300 * millisecond,
-		Heartbeat:           50 * millisecond,
 		MaxAppendBytes:      1 << 20,
 		MaxInflight:         256,
 		MaxInflightBytes:    8 << 20,
@@ -25,12 +20,6 @@ func DefaultConfig() Config {
 // withDefaults fills in what was left zero.
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
-	if c.ElectionTimeoutMin == 0 && c.ElectionTimeoutMax == 0 {
-		c.ElectionTimeoutMin, c.ElectionTimeoutMax = d.ElectionTimeoutMin, d.ElectionTimeoutMax
-	}
-	if c.Heartbeat == 0 {
-		c.Heartbeat = d.Heartbeat
-	}
 	for _, f := range []struct {
 		field    *int
 		standard int
@@ -58,9 +47,6 @@ func (c Config) Validate() error {
 	}
 	check(c.ID != "", "the server has no ID")
 	check(c.Rand != nil, "no source of randomness")
-	check(c.Heartbeat > 0, "heartbeat %d ns must be positive", c.Heartbeat)
-	check(c.ElectionTimeoutMin > c.Heartbeat, "election timeout from %d ns must be longer than the heartbeat of %d ns", c.ElectionTimeoutMin, c.Heartbeat)
-	check(c.ElectionTimeoutMax > c.ElectionTimeoutMin, "election timeout to %d ns must be longer than its minimum of %d ns, or elections tie for ever", c.ElectionTimeoutMax, c.ElectionTimeoutMin)
 	check(c.MaxAppendBytes > 0 && c.MaxInflight > 0 && c.MaxInflightBytes > 0 && c.MaxUncommittedBytes > 0 && c.CacheBytes > 0,
 		"limits must be positive: append %d bytes, inflight %d messages and %d bytes, uncommitted %d bytes, cache %d bytes",
 		c.MaxAppendBytes, c.MaxInflight, c.MaxInflightBytes, c.MaxUncommittedBytes, c.CacheBytes)

@@ -31,6 +31,14 @@ type wireServer struct {
 type wireConfiguration struct {
 	ClusterID string       `json:"cluster_id"`
 	Servers   []wireServer `json:"servers"`
+	Timing    *wireTiming  `json:"timing,omitempty"` // absent: DefaultTiming
+}
+
+// wireTiming is in nanoseconds.
+type wireTiming struct {
+	ElectionMin Duration `json:"election_min"`
+	ElectionMax Duration `json:"election_max"`
+	Heartbeat   Duration `json:"heartbeat"`
 }
 
 const (
@@ -48,6 +56,10 @@ func EncodeConfiguration(c Configuration) []byte {
 			suffrage = wireVoter
 		}
 		w.Servers = append(w.Servers, wireServer{ID: s.ID, Addr: s.Addr, Suffrage: suffrage})
+	}
+	if c.Timing != (Timing{}) {
+		t := wireTiming(c.Timing)
+		w.Timing = &t
 	}
 	body, err := json.Marshal(w)
 	if err != nil {
@@ -88,6 +100,9 @@ func DecodeConfiguration(b []byte) (Configuration, error) {
 		}
 		c.Servers = append(c.Servers, server)
 	}
+	if w.Timing != nil {
+		c.Timing = Timing(*w.Timing)
+	}
 	if err := c.Validate(); err != nil {
 		return Configuration{}, fmt.Errorf("decode configuration: %w", err)
 	}
@@ -95,7 +110,8 @@ func DecodeConfiguration(b []byte) (Configuration, error) {
 }
 
 // Validate checks what every Configuration in a log must be: sorted by ID,
-// without doubles or empty IDs, of bounded size, and with at least one voter.
+// without doubles or empty IDs, of bounded size, with at least one voter, and
+// with times that make sense.
 func (c Configuration) Validate() error {
 	if len(c.Servers) > maxServers {
 		return fmt.Errorf("%d servers, at most %d are allowed", len(c.Servers), maxServers)
@@ -117,7 +133,7 @@ func (c Configuration) Validate() error {
 	if voters == 0 {
 		return errors.New("no voter")
 	}
-	return nil
+	return c.Timing.Validate()
 }
 
 // Find gives the server with the ID, and whether there is one.

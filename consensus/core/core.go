@@ -95,7 +95,7 @@ func New(cfg Config, r Restored, now Instant) (*Core, error) {
 	if !c.blank() {
 		// It may have heard a leader, who counts on its loyalty, the moment
 		// before it stopped.
-		c.loyalUntil = now.Add(cfg.ElectionTimeoutMin)
+		c.loyalUntil = now.Add(c.timing().ElectionMin)
 	}
 	c.resetElectionTimer()
 	c.hurryIfAlone()
@@ -155,7 +155,10 @@ func (c *Core) Deadline() Instant {
 // process that was suspended must not act on a leadership that has run out.
 func (c *Core) advance(now Instant) {
 	c.now = max(c.now, now)
-	if c.lead != nil && c.now.Sub(c.quorumContact()) >= c.cfg.ElectionTimeoutMax {
+	if c.lead == nil {
+		return
+	}
+	if _, patience := c.span(); c.now.Sub(c.quorumContact()) >= patience {
 		c.becomeFollower(c.hard.Term, "")
 	}
 }
@@ -310,7 +313,7 @@ func (c *Core) Status() Status {
 		ID: c.cfg.ID, Role: c.role, Term: c.hard.Term, Vote: c.hard.Vote, Leader: c.leader,
 		Commit: c.commit, LastIndex: last.Index, LastTerm: last.Term,
 		FirstIndex: c.log.base.Index + 1, Durable: c.log.durable,
-		Config:      Configuration{ClusterID: c.config().ClusterID, Servers: slices.Clone(c.config().Servers)},
+		Config:      Configuration{ClusterID: c.config().ClusterID, Servers: slices.Clone(c.config().Servers), Timing: c.timing()},
 		ConfigIndex: c.configIndex(),
 		LastContact: c.asked.leaderHeard,
 		Deadline:    c.Deadline(),

@@ -245,7 +245,7 @@ func TestFollower_ForgetsALeaderItDoesNotHear(t *testing.T) {
 			if l.Status().Leader != "" || !out.Changed {
 				t.Errorf("leader %q, changed %t after a timeout of silence; want none, true", l.Status().Leader, out.Changed)
 			}
-			l.ReadIndex(l.now, 1)
+			l.ReadIndex(l.now, 1, core.ReadByRound)
 			if r := l.Output().Reads; len(r) != 1 || !errors.Is(r[0].Err, core.ErrNoLeader) {
 				t.Errorf("reads %+v, want ErrNoLeader", r)
 			}
@@ -478,8 +478,8 @@ func TestNew_RefusesADiskThatCannotBe(t *testing.T) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tc.want)
 		}
 	}
-	if _, err := core.New(core.Config{ElectionTimeoutMin: 5, ElectionTimeoutMax: 4}, core.Restored{}, 0); err == nil ||
-		!strings.Contains(err.Error(), "no ID") || !strings.Contains(err.Error(), "randomness") || !strings.Contains(err.Error(), "tie for ever") {
+	if _, err := core.New(core.Config{MaxInflight: -1}, core.Restored{}, 0); err == nil ||
+		!strings.Contains(err.Error(), "no ID") || !strings.Contains(err.Error(), "randomness") || !strings.Contains(err.Error(), "limits must be positive") {
 		t.Errorf("a config with every fault: %v", err)
 	}
 }

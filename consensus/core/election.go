@@ -6,9 +6,9 @@ package core
 
 // resetElectionTimer draws a new random timeout from now on (S14).
 func (c *Core) resetElectionTimer() {
-	spread := uint64(c.cfg.ElectionTimeoutMax - c.cfg.ElectionTimeoutMin)
-	timeout := c.cfg.ElectionTimeoutMin + Duration(c.cfg.Rand(spread))
-	c.electionDeadline = c.now.Add(timeout)
+	t := c.timing()
+	timeout := t.ElectionMin + Duration(c.cfg.Rand(uint64(t.ElectionMax-t.ElectionMin)))
+	c.electionDeadline = max(c.now.Add(timeout), c.loyalUntil)
 }
 
 // hurryIfAlone ends the election timeout of a server that has nobody to wait for.
@@ -113,7 +113,7 @@ func (c *Core) countBallot(from ServerID, granted bool) {
 // vote for another. A leader is loyal to itself while a quorum hears it.
 func (c *Core) loyal() bool {
 	if c.lead != nil {
-		return c.now.Sub(c.quorumContact()) < c.cfg.ElectionTimeoutMin
+		return c.now.Sub(c.quorumContact()) < c.timing().ElectionMin
 	}
 	return c.now < c.loyalUntil
 }
@@ -207,7 +207,7 @@ func (c *Core) hearLeader(m Message) bool {
 		c.becomeFollower(c.hard.Term, m.From)
 	}
 	c.resetElectionTimer()
-	c.loyalUntil = c.now.Add(c.cfg.ElectionTimeoutMin)
+	c.stayLoyal()
 	c.asked.leaderHeard = c.now
 	return true
 }

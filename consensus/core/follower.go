@@ -107,7 +107,10 @@ func (c *Core) refuseAppend(m Message) {
 // acknowledge says that this log equals the leader's up to matched, once that is
 // on disk.
 func (c *Core) acknowledge(m Message, matched uint64) {
-	reply := Message{Kind: MsgAppendReply, To: m.From, Round: m.Round, Match: matched, Voteless: c.voteless.on}
+	reply := Message{
+		Kind: MsgAppendReply, To: m.From, Round: m.Round, Match: matched,
+		Voteless: c.voteless.on, Config: c.pledge(),
+	}
 	if matched <= c.log.durable {
 		c.send(reply)
 		return
@@ -127,13 +130,13 @@ func (c *Core) handleHeartbeat(m Message) {
 	case c.installing():
 	case matches:
 		c.commitTo(min(m.Commit, m.Prev.Index))
-	case c.voteless.on && m.Round > 0 && m.Prev.Index > c.commit && c.now.Sub(c.voteless.fed) >= c.cfg.ElectionTimeoutMax:
+	case c.voteless.on && m.Round > 0 && m.Prev.Index > c.commit && c.now.Sub(c.voteless.fed) >= c.timing().ElectionMax:
 		c.refuseAppend(m) // its leader may think that nothing is missing here
 	default:
 		c.notice = notice{prev: m.Prev, commit: m.Commit}
 	}
 	if m.Round > 0 {
-		c.send(Message{Kind: MsgHeartbeatReply, To: m.From, Round: m.Round})
+		c.send(Message{Kind: MsgHeartbeatReply, To: m.From, Round: m.Round, Config: c.pledge()})
 	}
 }
 

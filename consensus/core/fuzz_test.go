@@ -31,7 +31,7 @@ func FuzzReceive(f *testing.F) {
 			case op < 40:
 				c.Propose(now, []core.Proposal{{Token: uint64(op), Data: []byte("x")}})
 			case op < 45:
-				c.ReadIndex(now, uint64(op))
+				c.ReadIndex(now, uint64(op), core.ReadKind(op%2))
 			case op < 50:
 				c.Change(now, 1, core.Change{Kind: core.ChangeKind(in.byte() % 7), ID: in.server(), Addr: "x"})
 			case op < 53:
@@ -93,7 +93,7 @@ func (in *fuzzInput) message() core.Message {
 	}
 	flags := in.byte()
 	m.Reject, m.Done, m.Voteless = flags&1 != 0, flags&2 != 0, flags&4 != 0
-	m.Match, m.Hint, m.Offset = in.number(), in.id(), in.number()
+	m.Match, m.Hint, m.Offset, m.Config = in.number(), in.id(), in.number(), in.number()
 	m.Campaign = core.CampaignKind(flags >> 3 & 1)
 	if flags&16 != 0 {
 		m.Snapshot = &core.SnapshotMeta{Index: in.number(), Term: in.number(), Config: configurationOf("a", "b")}

@@ -452,10 +452,10 @@ func (s *server) propose(data string) (token uint64) {
 	return token
 }
 
-func (s *server) read() (token uint64) {
+func (s *server) read(kind core.ReadKind) (token uint64) {
 	token = s.c.fresh()
 	s.c.check.asked(s, token)
-	s.core.ReadIndex(s.c.now, token)
+	s.core.ReadIndex(s.c.now, token, kind)
 	s.settle()
 	return token
 }

@@ -23,11 +23,13 @@ type leadership struct {
 
 	reads    waitingReads
 	transfer *transfer
+	// toldOther: another server was told to stand at once; see lease.go.
+	toldOther bool
 }
 
 // rounds numbers the leader's broadcasts and remembers when each was sent, so
 // that an answer proves whom the follower followed at that moment or later.
-// (A leader lease, when there is one, starts at that moment too.)
+// The leader's lease starts at that moment too.
 type rounds struct {
 	last    uint64
 	started []startedRound // ascending; those still of interest
@@ -98,7 +100,8 @@ func (c *Core) becomeLeader() {
 	c.leader = c.cfg.ID
 	c.lead = &leadership{first: c.log.last + 1}
 	c.startRound()
-	c.lead.nextHeartbeat = c.now.Add(c.cfg.Heartbeat)
+	heartbeat, _ := c.span()
+	c.lead.nextHeartbeat = c.now.Add(heartbeat)
 	c.syncProgress()
 	c.appendOwn(EntryNoop, nil)
 }
@@ -151,9 +154,10 @@ func (c *Core) tickLeader() {
 	if c.now < c.lead.nextHeartbeat {
 		return
 	}
-	c.lead.nextHeartbeat = c.now.Add(c.cfg.Heartbeat)
+	heartbeat, patience := c.span()
+	c.lead.nextHeartbeat = c.now.Add(heartbeat)
 	for _, pr := range c.lead.progress {
-		if pr.state == Replicate && c.now.Sub(pr.heard) >= c.cfg.ElectionTimeoutMax {
+		if pr.state == Replicate && c.now.Sub(pr.heard) >= patience {
 			pr.probe(pr.match + 1) // it is gone: keep nothing in flight for it
 			pr.waiting = true      // and ask again when it answers a heartbeat
 		}
@@ -164,7 +168,8 @@ func (c *Core) tickLeader() {
 }
 
 func (c *Core) leaderDeadline() Instant {
-	deadline := min(c.lead.nextHeartbeat, c.quorumContact().Add(c.cfg.ElectionTimeoutMax))
+	_, patience := c.span()
+	deadline := min(c.lead.nextHeartbeat, c.quorumContact().Add(patience))
 	if t := c.lead.transfer; t != nil {
 		deadline = min(deadline, t.deadline)
 	}
@@ -173,7 +178,8 @@ func (c *Core) leaderDeadline() Instant {
 
 // startRound gives what is sent from now on a fresh number.
 func (c *Core) startRound() uint64 {
-	return c.lead.rounds.start(c.now, c.cfg.ElectionTimeoutMax)
+	_, patience := c.span()
+	return c.lead.rounds.start(c.now, patience)
 }
 
 // heartbeat sends the newest round to all.
@@ -210,6 +216,7 @@ func (c *Core) heardFrom(m Message) *progress {
 		return nil // no member, or not yet one when it was asked
 	}
 	pr.heard = c.now
+	c.countPledge(pr, m)
 	if m.Round > pr.round {
 		pr.round = m.Round
 		if at, ok := c.lead.rounds.sentAt(m.Round); ok {

@@ -91,7 +91,7 @@ func (c *Core) Change(now Instant, token uint64, ch Change) {
 	c.advance(now)
 	id, err := c.change(ch)
 	if err != nil {
-		err = fmt.Errorf("change of server %q: %w", ch.ID, err)
+		err = fmt.Errorf("%s: %w", ch, err)
 	}
 	c.out.Outcomes = append(c.out.Outcomes, Outcome{Token: token, ID: id, Err: err})
 }
@@ -126,6 +126,9 @@ func (c *Core) change(ch Change) (EntryID, error) {
 	}
 	id := c.appendOwn(EntryConfig, EncodeConfiguration(next))
 	c.configs = append(c.configs, placedConfig{index: id.Index, config: next})
+	c.lead.voidPledges()
+	heartbeat, _ := c.span()
+	c.lead.nextHeartbeat = min(c.lead.nextHeartbeat, c.now.Add(heartbeat))
 	c.startRound()
 	c.syncProgress()
 	c.releaseReads() // a smaller majority may have answered already,
@@ -133,10 +136,22 @@ func (c *Core) change(ch Change) (EntryID, error) {
 	return id, nil
 }
 
+// String names what a change is about, for errors.
+func (ch Change) String() string {
+	if ch.Kind == SetTiming {
+		return "change of timing"
+	}
+	return fmt.Sprintf("change of server %q", ch.ID)
+}
+
 // apply gives the Configuration after one change, and whether it differs.
 func (c Configuration) apply(ch Change) (Configuration, bool, error) {
 	i, known := c.search(ch.ID)
-	next := Configuration{ClusterID: c.ClusterID, Servers: slices.Clone(c.Servers)}
+	next := Configuration{ClusterID: c.ClusterID, Servers: slices.Clone(c.Servers), Timing: c.Timing}
+	if ch.Kind == SetTiming {
+		next.Timing = ch.Timing.orDefault()
+		return next, next.Timing != c.Timing, nil
+	}
 	if ch.Kind == AddLearner && !known {
 		next.Servers = slices.Insert(next.Servers, i, Server{ID: ch.ID, Addr: ch.Addr, Suffrage: Learner})
 		return next, true, nil
@@ -177,8 +192,8 @@ func (c Configuration) apply(ch Change) (Configuration, bool, error) {
 func (c *Core) caughtUp(id ServerID) bool {
 	pr := c.lead.find(id)
 	return pr != nil && pr.state == Replicate &&
-		c.now.Sub(pr.contact) < c.cfg.ElectionTimeoutMax &&
-		(pr.match == c.log.last || pr.catchUp.done(pr.match, c.now, c.cfg.ElectionTimeoutMax))
+		c.now.Sub(pr.contact) < c.timing().ElectionMax &&
+		(pr.match == c.log.last || pr.catchUp.done(pr.match, c.now, c.timing().ElectionMax))
 }
 
 // syncProgress gives each other member of the configuration a progress, and

@@ -44,6 +44,9 @@ type progress struct {
 	round uint64 // newest round it answered
 	// contact is when the newest round it answered was sent.
 	contact Instant
+	// pledged is when the newest round was sent that it answered with a promise
+	// under the leader's configuration; 0 for none (lease.go).
+	pledged Instant
 	heard   Instant // when its last reply came
 
 	catchUp catchUp

@@ -142,7 +142,7 @@ func (w *walk) step() {
 	case w.happens(0.005):
 		s.transfer("")
 	case w.happens(0.03):
-		s.read()
+		s.read(core.ReadKind(w.rng.IntN(2)))
 	case w.happens(0.05):
 		s.propose(fmt.Sprint(w.c.fresh()))
 	case s.slowDisk && w.happens(0.2):
@@ -258,7 +258,7 @@ func (w *walk) healAndCheck() {
 		return
 	}
 	token := leader.propose("last")
-	read := leader.read()
+	read := leader.read(core.ReadByRound)
 	c.run(1000 * ms)
 	o := leader.outcomes[token]
 	if o.Err != nil || leader.applied < o.ID.Index {

@@ -2,20 +2,38 @@ package core
 
 import "slices"
 
-// Reads without the log (dissertation §6.4). A leader notes its commit index,
+// Reads without the log (dissertation §6.4). A leader that holds a lease
+// (lease.go) answers from its commit index at once. Without one, and for those
+// who want to trust no clock, it notes its commit index,
 // sends a round of heartbeats, and once a majority has answered that round or a
 // later one it knows that no newer leader had committed anything when the read
 // was asked. Reads that come while a round is out wait for the next one, so any
 // number of them share one round; each round has a fresh number. A follower puts
 // its reads to its leader the same way, any number in one question.
-//
-// A leader lease would answer in startReads without a round, from quorumContact:
-// that is when the round was sent that a majority answered.
+
+// ReadKind says what a read may rest on.
+type ReadKind uint8
+
+// The kinds of reads. Both are linearizable, ReadUnderLease as long as clocks
+// drift apart by less than DriftShare says.
+const (
+	ReadUnderLease ReadKind = iota // on the leader's lease, if it holds one
+	ReadByRound                    // on answers of a majority, no clock assumed
+)
 
 // waitingReads are the reads a leader has not released.
 type waitingReads struct {
-	next readBatch  // wait for a round to be sent
-	out  *readRound // the round under way
+	quick readBatch  // have not been looked at: a lease may answer them
+	next  readBatch  // wait for a round to be sent
+	out   *readRound // the round under way
+}
+
+// of gives the batch that a new read joins.
+func (r *waitingReads) of(byRound bool) *readBatch {
+	if byRound {
+		return &r.next
+	}
+	return &r.quick
 }
 
 // readBatch is a set of reads with one fate.
@@ -31,6 +49,15 @@ type remoteRead struct {
 
 func (b *readBatch) empty() bool { return len(b.local) == 0 && len(b.remote) == 0 }
 
+func (b *readBatch) add(o readBatch) {
+	b.local, b.remote = append(b.local, o.local...), append(b.remote, o.remote...)
+}
+
+// forget drops the question of a follower.
+func (b *readBatch) forget(id ServerID) {
+	b.remote = slices.DeleteFunc(b.remote, func(r remoteRead) bool { return r.from == id })
+}
+
 // readRound is a batch whose question is out.
 type readRound struct {
 	round uint64
@@ -41,7 +68,9 @@ type readRound struct {
 // askedReads are the reads a server has put to its leader.
 type askedReads struct {
 	next        []uint64 // wait for the question under way to be answered
+	byRound     bool     // one of those in next must not rest on a lease
 	out         []uint64
+	outByRound  bool
 	outstanding bool
 	token       uint64 // of the question under way
 	retryAt     Instant
@@ -50,24 +79,35 @@ type askedReads struct {
 
 // ReadIndex asks for an index such that a read of this server's state, once that
 // index is applied, is linearizable: it reflects every write that was
-// acknowledged before this call. The answer is a ReadReady.
-func (c *Core) ReadIndex(now Instant, token uint64) {
+// acknowledged before this call. The answer is a ReadReady. now must have been
+// read off the clock after the read was asked.
+func (c *Core) ReadIndex(now Instant, token uint64, kind ReadKind) {
 	c.advance(now)
 	switch {
 	case c.lead != nil:
-		c.lead.reads.next.local = append(c.lead.reads.next.local, token)
+		b := c.lead.reads.of(kind == ReadByRound)
+		b.local = append(b.local, token)
 	case c.leader == "":
 		c.out.Reads = append(c.out.Reads, ReadReady{Token: token, Err: ErrNoLeader})
 	default:
 		c.asked.next = append(c.asked.next, token)
+		c.asked.byRound = c.asked.byRound || kind == ReadByRound
 	}
 }
 
-// startReads sends the round for the reads that wait, if none is out. A leader
-// that has not committed an entry of its term does not know yet what is
-// committed; its reads wait for that.
+// startReads answers what the lease allows, and sends the round for the other
+// reads that wait, if none is out. A leader that has not committed an entry of
+// its term does not know yet what is committed; its reads wait for that.
 func (c *Core) startReads() {
 	r := &c.lead.reads
+	if !r.quick.empty() {
+		if c.leased() {
+			c.answerReads(r.quick, c.commit, nil)
+		} else {
+			r.next.add(r.quick)
+		}
+		r.quick = readBatch{}
+	}
 	if r.out != nil || r.next.empty() || c.commit < c.lead.first {
 		return
 	}
@@ -95,6 +135,7 @@ func (c *Core) failLeaderReads() {
 		c.answerReads(r.out.reads, 0, ErrLeadershipLost)
 	}
 	c.answerReads(r.next, 0, ErrLeadershipLost)
+	c.answerReads(r.quick, 0, ErrLeadershipLost)
 	*r = waitingReads{}
 }
 
@@ -121,8 +162,10 @@ func (c *Core) handleReadIndex(m Message) {
 	case c.lead == nil:
 		c.send(Message{Kind: MsgReadIndexReply, To: m.From, Token: m.Token, Reject: true})
 	case c.lead.find(m.From) != nil:
-		b := &c.lead.reads.next
-		b.remote = slices.DeleteFunc(b.remote, func(r remoteRead) bool { return r.from == m.From })
+		r := &c.lead.reads
+		r.quick.forget(m.From)
+		r.next.forget(m.From)
+		b := r.of(m.ByRound)
 		b.remote = append(b.remote, remoteRead{from: m.From, token: m.Token})
 	}
 }
@@ -138,8 +181,9 @@ func (c *Core) askReads() {
 	c.readToken++
 	a.token, a.outstanding = c.readToken, true
 	a.out, a.next = a.next, nil
-	a.retryAt = c.now.Add(c.cfg.ElectionTimeoutMin)
-	c.send(Message{Kind: MsgReadIndex, To: c.leader, Token: a.token})
+	a.outByRound, a.byRound = a.byRound, false
+	a.retryAt = c.now.Add(c.timing().ElectionMin)
+	c.send(Message{Kind: MsgReadIndex, To: c.leader, Token: a.token, ByRound: a.outByRound})
 }
 
 // retryReads asks again, under a fresh token, what was not answered.
@@ -153,6 +197,7 @@ func (c *Core) retryReads() {
 func (c *Core) withdrawReads() {
 	a := &c.asked
 	a.next = append(a.out, a.next...)
+	a.byRound = a.byRound || len(a.out) > 0 && a.outByRound
 	a.out, a.outstanding = nil, false
 }
 
@@ -161,7 +206,7 @@ func (c *Core) readsLoseLeader() {
 	c.withdrawReads()
 	if c.leader == "" {
 		c.readyAll(c.asked.next, 0, ErrNoLeader)
-		c.asked.next = nil
+		c.asked.next, c.asked.byRound = nil, false
 	}
 }
 

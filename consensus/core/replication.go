@@ -42,7 +42,7 @@ func (c *Core) sendEntries(pr *progress, prev EntryID) {
 	if first := c.log.cacheFirst(); pr.next < first {
 		m.Fill = min(first-1, pr.next+fillBatch-1)
 		pr.waiting = true
-		pr.repeatAt = c.now.Add(c.cfg.ElectionTimeoutMax)
+		pr.repeatAt = c.now.Add(c.timing().ElectionMax)
 		c.send(m)
 		return
 	}
@@ -95,7 +95,7 @@ func (c *Core) handleAppendReply(m Message) {
 		pr.next = pr.match + 1
 		pr.waiting = false
 	}
-	pr.catchUp.advance(was, pr.match, c.log.last, c.now, c.cfg.ElectionTimeoutMax)
+	pr.catchUp.advance(was, pr.match, c.log.last, c.now, c.timing().ElectionMax)
 	c.maybeCommit()
 }
 

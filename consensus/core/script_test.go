@@ -33,7 +33,7 @@ var rewrite = flag.Bool("rewrite", false, "write the traces of the scripts anew"
 //	again a b              doubles the oldest message from a to b
 //	run 500                time goes by and everything is delivered
 //	isolate a, cut a b, heal
-//	propose a x, read a, transfer a [b], snapshot a [first]
+//	propose a x, read a, confirm a (a read by round), transfer a [b], snapshot a [first]
 //	add|promote|demote|remove a x    the change, asked of a
 //	show                   a line for each server
 //	quiet ...              a command without its trace
@@ -191,7 +191,9 @@ func (s *script) run(at string, args []string) {
 	case "propose":
 		asked(on().propose(arg(1)))
 	case "read":
-		asked(on().read())
+		asked(on().read(core.ReadUnderLease))
+	case "confirm":
+		asked(on().read(core.ReadByRound))
 	case "transfer":
 		asked(on().transfer(core.ServerID(arg(1))))
 	case "snapshot":

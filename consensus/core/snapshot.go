@@ -33,7 +33,7 @@ func (c *Core) sendChunk(pr *progress) {
 	}
 	pr.unanswered++
 	pr.waiting = true
-	pr.repeatAt = c.now.Add(c.cfg.ElectionTimeoutMax)
+	pr.repeatAt = c.now.Add(c.timing().ElectionMax)
 	c.send(Message{Kind: MsgSnapshot, To: pr.id, Snapshot: pr.snapshot, Offset: pr.offset})
 }
 

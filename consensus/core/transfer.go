@@ -24,7 +24,7 @@ func (c *Core) Transfer(now Instant, token uint64, to ServerID) {
 	case target == c.cfg.ID:
 		c.out.Outcomes = append(c.out.Outcomes, Outcome{Token: token})
 	default:
-		c.lead.transfer = &transfer{token: token, to: target, deadline: c.now.Add(c.cfg.ElectionTimeoutMax)}
+		c.lead.transfer = &transfer{token: token, to: target, deadline: c.now.Add(c.timing().ElectionMax)}
 	}
 }
 
@@ -51,7 +51,7 @@ func (c *Core) transferTarget(to ServerID) (ServerID, error) {
 func (c *Core) bestSuccessor() *progress {
 	var best *progress
 	for _, pr := range c.lead.progress {
-		reachable := pr.state == Replicate && c.now.Sub(pr.contact) < c.cfg.ElectionTimeoutMax
+		reachable := pr.state == Replicate && c.now.Sub(pr.contact) < c.timing().ElectionMax
 		if reachable && c.config().IsVoter(pr.id) && (best == nil || pr.match > best.match) {
 			best = pr
 		}
@@ -66,7 +66,7 @@ func (c *Core) pushTransfer() {
 		return
 	}
 	if pr := c.lead.find(t.to); pr.match == c.log.last {
-		t.told = true
+		t.told, c.lead.toldOther = true, true
 		c.send(Message{Kind: MsgTimeoutNow, To: t.to})
 	}
 }

@@ -81,6 +81,8 @@ type Configuration struct {
 	ClusterID string
 	// Servers is sorted by ID, without doubles.
 	Servers []Server
+	// Timing is what all of them go by; zero stands for DefaultTiming.
+	Timing Timing `json:",omitzero"`
 }
 
 // SnapshotMeta describes a snapshot of the state machine: the state after
@@ -163,9 +165,17 @@ type Message struct {
 	// Done: the last chunk (Snapshot); the snapshot is installed (SnapshotReply).
 	Done bool
 
+	// Config: the sender votes for no other than the leader it answers for the
+	// ElectionMin of the Configuration at this index, which it knows to be
+	// committed and has on its disk; 0 for no such promise. HeartbeatReply,
+	// AppendReply.
+	Config uint64
+
 	// Token pairs a ReadIndex with its reply; never reused by its sender.
 	Token uint64
-	Index uint64 // ReadIndexReply: serve the read once this is applied
+	// ByRound: the read must not rest on a lease (ReadIndex).
+	ByRound bool
+	Index   uint64 // ReadIndexReply: serve the read once this is applied
 }
 
 // CampaignKind says why a candidate stands.
@@ -204,13 +214,6 @@ func (r Role) String() string {
 // Config holds the constants of one Core.
 type Config struct {
 	ID ServerID
-	// ElectionTimeoutMin and Max bound the random election timeout; default
-	// 150 ms and 300 ms. Min is also the time for which a follower that heard
-	// its leader refuses to vote for another.
-	ElectionTimeoutMin Duration
-	ElectionTimeoutMax Duration
-	// Heartbeat is the pause between heartbeats, default 50 ms.
-	Heartbeat Duration
 	// MaxAppendBytes bounds the entries of one Append message, default 1 MiB
 	// (a single larger entry still travels alone).
 	MaxAppendBytes int
@@ -287,7 +290,7 @@ type Written struct {
 // ChangeKind says what a Change does to the Configuration.
 type ChangeKind uint8
 
-// The kinds of Change. Each adds, alters or removes one server, so that old and
+// The kinds of Change. Each adds, alters or removes at most one server, so that old and
 // new majorities overlap (dissertation §4.2).
 const (
 	AddLearner   ChangeKind = 1 // or updates the address of a learner
@@ -295,13 +298,15 @@ const (
 	RemoveServer ChangeKind = 3
 	UpdateAddr   ChangeKind = 4 // same ID, new address
 	DemoteVoter  ChangeKind = 5 // voter to learner
+	SetTiming    ChangeKind = 6 // concerns no single server
 )
 
-// Change is one step of membership.
+// Change is one step of membership, or another Timing.
 type Change struct {
-	Kind ChangeKind
-	ID   ServerID
-	Addr string // AddLearner, UpdateAddr
+	Kind   ChangeKind
+	ID     ServerID
+	Addr   string // AddLearner, UpdateAddr
+	Timing Timing // SetTiming
 }
 
 // SnapshotChunk tells the driver to write received bytes of a snapshot at

@@ -66,7 +66,7 @@ func (c *Core) Output() Output {
 	if (out.MustSync && hard != c.emitted) || c.commitDue() {
 		out.HardState = &hard
 		c.emitted = hard
-		c.commitDueAt = c.now.Add(c.cfg.Heartbeat)
+		c.commitDueAt = c.now.Add(c.timing().Heartbeat)
 	}
 	if out.HardState != nil || len(out.Entries) > 0 {
 		c.seq++

@@ -34,8 +34,6 @@ var (
 	wal     = check{name: "wal unit tests", pkg: "wal", flags: []string{"-test.skip=^(TestCrash|TestDamage|Fuzz)"}}
 )
 
-const noLease = "there is no leader lease: every read costs a round (core/read.go)"
-
 var bugs = []bug{
 	{
 		number: 1, name: "drop own-term commit rule",
@@ -172,8 +170,16 @@ var bugs = []bug{
 			"\tc.out.Outcomes = append(c.out.Outcomes, Outcome{Token: t.token, Err: err})\n\tt.deadline = Never\n}\n\n// transferVerdict"}},
 		checks: []check{scripts, walk(100)},
 	},
-	{number: 20, name: "lease from ack time", notApplicable: noLease},
-	{number: 21, name: "lease survives transfer", notApplicable: noLease},
+	{
+		number: 20, name: "lease from ack time",
+		edits:  []edit{{"core/lease.go", "pr.pledged = max(pr.pledged, at)", "pr.pledged = max(pr.pledged, at, c.now)"}},
+		checks: []check{walk(400), cluster(100)},
+	},
+	{
+		number: 21, name: "lease survives transfer",
+		edits:  []edit{{"core/lease.go", "c.commit < l.first, l.transfer != nil, l.toldOther,", "c.commit < l.first,"}},
+		checks: []check{walk(400), cluster(100)},
+	},
 	{
 		number: 22, name: "restart grants at once",
 		edits:  []edit{{"core/core.go", "\tif !c.blank() {\n\t\t// It may", "\tif false {\n\t\t// It may"}},
@@ -242,7 +248,7 @@ var bugs = []bug{
 	},
 	{
 		number: 34, name: "leader without quorum stays",
-		edits:  []edit{{"core/core.go", "if c.lead != nil && c.now.Sub(c.quorumContact()) >= c.cfg.ElectionTimeoutMax {", "if false {"}},
+		edits:  []edit{{"core/core.go", "if _, patience := c.span(); c.now.Sub(c.quorumContact()) >= patience {", "if false {"}},
 		checks: []check{scripts, walk(200)},
 	},
 	{
@@ -329,5 +335,39 @@ var bugs = []bug{
 			"\tif len(d.batch) > 0 {\n\t\tif err",
 			"\tfor _, w := range ws {\n\t\tfor _, m := range w.after {\n\t\t\td.send(m)\n\t\t}\n\t\tw.after = nil\n\t}\n\tif len(d.batch) > 0 {\n\t\tif err"}},
 		checks: []check{cluster(40)},
+	},
+	{
+		number: 101, name: "lease without own-term commit",
+		edits:  []edit{{"core/lease.go", "case l == nil, c.commit < l.first, ", "case l == nil, "}},
+		checks: []check{walk(400), cluster(100)},
+	},
+	{
+		number: 102, name: "lease not ended at step-down",
+		edits: []edit{{"lease.go",
+			"\tif end <= e.now {\n\t\te.lease.Store(nil)\n\t\treturn\n\t}\n",
+			"\tif end <= e.now {\n\t\treturn\n\t}\n"}},
+		checks: []check{cluster(200)},
+	},
+	{
+		number: 103, name: "drift bound ignored",
+		edits:  []edit{{"core/lease.go", "{ return t.ElectionMin - t.ElectionMin/DriftShare }", "{ return t.ElectionMin }"}},
+		checks: []check{walk(400), cluster(200)},
+	},
+	{
+		number: 104, name: "timing from own flags",
+		edits: []edit{
+			{"core/timing.go", "\tif n := len(c.configs); n > 0 {\n\t\treturn c.configs[n-1].config.Timing.orDefault()\n\t}\n", "\tif len(c.cfg.ID)%2 == 0 || c.cfg.ID[len(c.cfg.ID)-1]%2 == 0 {\n\t\treturn DefaultTiming().Scaled(4)\n\t}\n"},
+		},
+		checks: []check{walk(400), cluster(100)},
+	},
+	{
+		number: 105, name: "promise under any configuration counted",
+		edits:  []edit{{"core/lease.go", "if m.Config == 0 || m.Config != c.configIndex() {", "if false {"}},
+		checks: []check{walk(400), cluster(200)},
+	},
+	{
+		number: 106, name: "lease published after the messages",
+		edits:  []edit{{"output.go", "\te.grantLease()\n", ""}},
+		checks: []check{cluster(200)},
 	},
 }

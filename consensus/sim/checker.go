@@ -157,6 +157,11 @@ func (c *checker) turned(s *server) {
 // know of its election when a later leader has already committed more.
 func (c *checker) elected(s *server, term uint64) {
 	c.sim.met(LeaderElected)
+	for _, o := range c.sim.servers {
+		if o != s && o.engine != nil && c.sim.plan.clocksAgree() && o.engine.Leased(o.clock()) {
+			c.fail("%s leads in term %d while %s holds a lease (30)", s.id, term, o.id)
+		}
+	}
 	c.sim.trace("leader %s term=%d", s.id, term)
 	last := uint64(len(c.terms))
 	for last > 0 && c.seen[last-1] >= term {

@@ -20,15 +20,36 @@ const (
 type readMode struct {
 	name string
 	met  Situation
-	ask  func(in *consensus.Input, w consensus.Waiter)
+	ask  func(k *call)
 }
 
 // readModes lists the ways to read that must be linearizable under the faults
 // of a plan.
-func readModes() []readMode {
-	return []readMode{
-		{"by a round", ReadAnswered, func(in *consensus.Input, w consensus.Waiter) { in.Reads = append(in.Reads, w) }},
+func (p *Plan) readModes() []readMode {
+	byRound := readMode{"by a round", ReadAnswered, func(k *call) { k.server.in.Confirms = append(k.server.in.Confirms, k) }}
+	if !p.clocksAgree() {
+		return []readMode{byRound}
 	}
+	return []readMode{byRound, {"under a lease", ReadAnswered, askUnderLease}}
+}
+
+// askUnderLease asks as consensus.Node does: at once if that can be, else by a
+// Turn.
+func askUnderLease(k *call) {
+	s, sim := k.server, k.client.sim
+	if s.paused {
+		s.stopped = append(s.stopped, k) // it was about to look when everything stopped
+		return
+	}
+	if index, ok := s.engine.ReadNow(s.clock); ok {
+		sim.met(ReadUnderLease)
+		k.Done(consensus.Result{ID: core.EntryID{Index: index}})
+		return
+	}
+	if leads, _ := s.engine.Leads(); leads && !s.engine.Leased(s.clock()) {
+		sim.met(LeaseRefused)
+	}
+	s.in.Reads = append(s.in.Reads, k)
 }
 
 // client does one operation after the other, on the server that it believes to
@@ -89,12 +110,11 @@ func (c *client) act() {
 	k.key = (c.number + c.IntN(2)) % sim.plan.Keys
 	switch x := c.Float64(); {
 	case x < 0.3:
-		modes := readModes()
+		modes := sim.plan.readModes()
 		k.mode = modes[c.IntN(len(modes))]
 		if sim.passenger != nil {
 			k.asked = sim.passenger.Asked()
 		}
-		k.mode.ask(&s.in, k)
 	case x < 0.5:
 		k.kind, k.expect = compareAndSet, c.known[k.key]
 	default:
@@ -103,12 +123,16 @@ func (c *client) act() {
 	if k.kind != read {
 		sim.ops++
 		k.op = sim.ops
-		s.in.Proposals = append(s.in.Proposals, consensus.Proposal{Data: k.encode(c.payload()), Waiter: k})
 	}
 	c.busy = true
 	k.past = sim.history.begin(k, sim.now)
 	if sim.mark(markCall, k.op, uint64(k.kind), uint64(k.key), ordinal(s.id), k.floor) {
 		sim.print("call client=%d op=%d kind=%d key=%d expect=%d on %s floor=%d", c.number, k.op, k.kind, k.key, k.expect, s.id, k.floor)
+	}
+	if k.kind == read {
+		k.mode.ask(k)
+	} else {
+		s.in.Proposals = append(s.in.Proposals, consensus.Proposal{Data: k.encode(c.payload()), Waiter: k})
 	}
 	s.wake()
 	sim.after(sim.plan.scaled(c.between(300*millisecond, 2*second)), func() { k.giveUp() })

@@ -31,6 +31,7 @@ func actions() []action {
 		{"heal", 1, (*Sim).healNet},
 		{"change members", 1, (*Sim).changeMembers},
 		{"transfer", 1, (*Sim).transfer},
+		{"change timing", 1, (*Sim).changeTiming},
 	}
 }
 
@@ -299,5 +300,20 @@ func (s *Sim) transfer(d dice) {
 	s.trace("transfer from %s to %q", l.id, to)
 	l.in.Transfers = append(l.in.Transfers, consensus.Transfer{To: to,
 		Waiter: &operator{s, "transfer", Transferred}})
+	l.wake()
+}
+
+// changeTiming has a leader go by other times, longer or shorter ones.
+func (s *Sim) changeTiming(d dice) {
+	l := s.leader()
+	if l == nil {
+		return
+	}
+	n := d.pick(1, 2, s.plan.Multiplier)
+	s.trace("times of %s: %d-fold", l.id, n)
+	l.in.Changes = append(l.in.Changes, consensus.Change{
+		Change: core.Change{Kind: core.SetTiming, Timing: core.DefaultTiming().Scaled(n)},
+		Waiter: &operator{s, "change timing", TimingChanged},
+	})
 	l.wake()
 }

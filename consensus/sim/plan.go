@@ -73,7 +73,7 @@ func Draw(seed uint64) Plan {
 		DiskMin:    core.Duration(d.pick(50, 200, 1000)) * microsecond,
 		DiskMax:    core.Duration(d.pick(1, 5, 30)) * millisecond,
 		ApplyMax:   core.Duration(d.pick(0, 1, 10)) * millisecond,
-		SkewPPM:    int64(d.pick(0, 100, 1000)),
+		SkewPPM:    int64(d.pick(0, 1000, boundPPM, boundPPM, 4*boundPPM)),
 		Think:      core.Duration(d.pick(2, 10, 50)) * millisecond,
 		Padding:    d.pick(0, 50, 400),
 
@@ -116,6 +116,13 @@ func (p *Plan) schedule(d dice) {
 
 // scaled is a span that grows with Raft's time-outs.
 func (p *Plan) scaled(d core.Duration) core.Duration { return d * core.Duration(p.Multiplier) }
+
+// boundPPM is the largest skew with which no two clocks drift apart by more than
+// core.DriftShare allows.
+const boundPPM = 50_000
+
+// clocksAgree says whether reads under a lease must be linearizable.
+func (p *Plan) clocksAgree() bool { return p.SkewPPM <= boundPPM }
 
 // String shows the plan in a failing test's output, apart from its steps.
 func (p Plan) String() string {

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"time"
-
 	"muster/consensus"
 	"muster/consensus/core"
 	"muster/consensus/wal/memfs"
@@ -30,6 +28,7 @@ type server struct {
 	paused  bool
 	lanes   [4]laneState
 	stall   core.Duration // what each disk write takes longer
+	stopped []*call       // reads that go on with the paused process
 
 	// What the checker has seen of this life.
 	commit, applied uint64
@@ -59,6 +58,7 @@ func (s *server) start() {
 	s.machine = newMachine(s)
 	s.in, s.turning, s.paused, s.lanes = consensus.Input{}, false, false, [4]laneState{}
 	s.alarm = 0
+	s.stopped = nil
 	s.commit, s.applied, s.wasLeader, s.cuts, s.configIndex = 0, 0, 0, 0, 0
 	e, err := consensus.OpenEngine(s.config(), s.machine, s, s.clock())
 	if err != nil {
@@ -84,9 +84,9 @@ func (s *server) config() consensus.Config {
 	c.ChunkBytes, c.MaxAppendBytes = p.ChunkBytes, p.MaxAppendBytes
 	c.CacheBytes, c.MaxPendingBytes = p.CacheBytes, p.MaxPendingBytes
 	c.Rand = s.Uint64N
-	c.ElectionTimeoutMin *= time.Duration(p.Multiplier)
-	c.ElectionTimeoutMax *= time.Duration(p.Multiplier)
-	c.Heartbeat *= time.Duration(p.Multiplier)
+	if s.number == 0 { // it bootstraps; what the others are told to go by must not matter
+		c.Timing = c.Timing.Scaled(p.Multiplier)
+	}
 	return c
 }
 
@@ -225,6 +225,11 @@ func (s *server) pause(d core.Duration) {
 	s.sim.trace("pause %s for %d", s.id, d)
 	s.later(d, func() {
 		s.paused = false
+		stopped := s.stopped
+		s.stopped = nil
+		for _, k := range stopped {
+			k.mode.ask(k)
+		}
 		s.wake()
 	})
 }

@@ -31,6 +31,9 @@ const (
 	MinorityLeftOut
 	CompareSucceeded
 	CompareFailed
+	ReadUnderLease
+	TimingChanged
+	LeaseRefused // a read on a leader that held none
 	numSituations
 )
 
@@ -41,6 +44,7 @@ var situationNames = [...]string{
 	"crash", "crash amid disk work", "came back voteless", "majority crashed", "process paused", "disk stalled",
 	"partition", "one-way cut", "message cut", "membership changed", "leadership transferred",
 	"progress without a minority", "compare-and-set succeeded", "compare-and-set failed",
+	"read under lease", "timing changed", "lease refused",
 }
 
 // String names the situation in reports.

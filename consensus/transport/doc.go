@@ -51,10 +51,11 @@
 //	          entries [entry…] or nil, commit uint, round uint, reject bool,
 //	          match uint, hintTerm uint, hintIndex uint, campaign uint,
 //	          snapshot or nil, offset uint, data bin or nil, done bool,
-//	          token uint, index uint, voteless bool]
+//	          token uint, index uint, voteless bool, config uint, byRound bool]
 //	entry    [index uint, term uint, kind uint, data bin or nil]
 //	snapshot [index uint, term uint, configIndex uint, cluster str,
-//	          servers [server…] or nil, size uint, checksum uint]
+//	          servers [server…] or nil, size uint, checksum uint,
+//	          electionMin int, electionMax int, heartbeat int]
 //	server   [id str, addr str, suffrage uint]
 //
 // role is "server"; lane is 1 (control) or 2 (bulk); cluster is "" for a server

@@ -31,6 +31,8 @@ type wireMessage struct {
 	Token     uint64
 	Index     uint64
 	Voteless  bool
+	Config    uint64
+	ByRound   bool
 }
 
 type wireEntry struct {
@@ -48,6 +50,9 @@ type wireSnapshot struct {
 	Servers     []wireServer
 	Size        uint64
 	Checksum    uint64
+	ElectionMin int64 // these three are the configuration's Timing
+	ElectionMax int64
+	Heartbeat   int64
 }
 
 type wireServer struct {
@@ -94,6 +99,7 @@ func (e *encoder) message(buf []byte, m *core.Message) ([]byte, error) {
 		Campaign: uint8(m.Campaign), Snapshot: snapshotToWire(m.Snapshot),
 		Offset: m.Offset, Data: m.Data, Done: m.Done,
 		Token: m.Token, Index: m.Index, Voteless: m.Voteless,
+		Config: m.Config, ByRound: m.ByRound,
 	}
 	if len(e.entries) > 0 {
 		e.wire.Entries = e.entries
@@ -135,6 +141,7 @@ func (d *decoder) message(body []byte) (core.Message, error) {
 		Campaign: core.CampaignKind(w.Campaign), Snapshot: snapshotFromWire(w.Snapshot),
 		Offset: w.Offset, Data: w.Data, Done: w.Done,
 		Token: w.Token, Index: w.Index, Voteless: w.Voteless,
+		Config: w.Config, ByRound: w.ByRound,
 	}
 	if len(w.Entries) > 0 {
 		m.Entries = make([]core.Entry, len(w.Entries))
@@ -161,6 +168,9 @@ func snapshotToWire(m *core.SnapshotMeta) *wireSnapshot {
 	w := &wireSnapshot{
 		Index: m.Index, Term: m.Term, ConfigIndex: m.ConfigIndex,
 		ClusterID: m.Config.ClusterID, Size: m.Size, Checksum: m.Checksum,
+		ElectionMin: int64(m.Config.Timing.ElectionMin),
+		ElectionMax: int64(m.Config.Timing.ElectionMax),
+		Heartbeat:   int64(m.Config.Timing.Heartbeat),
 	}
 	for _, s := range m.Config.Servers {
 		w.Servers = append(w.Servers, wireServer{ID: string(s.ID), Addr: s.Addr, Suffrage: uint8(s.Suffrage)})
@@ -174,7 +184,12 @@ func snapshotFromWire(w *wireSnapshot) *core.SnapshotMeta {
 	}
 	m := &core.SnapshotMeta{
 		Index: w.Index, Term: w.Term, ConfigIndex: w.ConfigIndex,
-		Config: core.Configuration{ClusterID: w.ClusterID}, Size: w.Size, Checksum: w.Checksum,
+		Size: w.Size, Checksum: w.Checksum,
+		Config: core.Configuration{ClusterID: w.ClusterID, Timing: core.Timing{
+			ElectionMin: core.Duration(w.ElectionMin),
+			ElectionMax: core.Duration(w.ElectionMax),
+			Heartbeat:   core.Duration(w.Heartbeat),
+		}},
 	}
 	for _, s := range w.Servers {
 		m.Config.Servers = append(m.Config.Servers, core.Server{
