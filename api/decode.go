@@ -119,3 +119,6 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 	}
 	return nil
 }
+
+// SchemaSample implements Schemed.
+func (Duration) SchemaSample() any { return "10s" }

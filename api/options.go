@@ -39,15 +39,15 @@ type MetaPair struct{ Key, Value string }
 
 // ReadParams are the query parameters that all reads know.
 var ReadParams = []Param{
-	{"dc", "the datacenter; only this agent's own is known"},
-	{"index", "wait until something newer than this X-Consul-Index is there"},
-	{"wait", "how long to wait, such as 10s; 5m where it is left out, at most 10m"},
-	{"stale", "let any server answer at once"},
-	{"consistent", "confirm with a quorum that the answer is current"},
-	{"max_stale", "with stale: how old the answer may be, such as 10s"},
-	{"cached", "accepted; every answer is both cached and current"},
-	{"pretty", "indent the JSON"},
-	{"token", "the ACL token; X-Consul-Token and Authorization: Bearer go before it"},
+	{Name: "dc", Doc: "the datacenter; only this agent's own is known"},
+	{Name: "index", Doc: "wait until something newer than this X-Consul-Index is there"},
+	{Name: "wait", Doc: "how long to wait, such as 10s; 5m where it is left out, at most 10m"},
+	{Name: "stale", Doc: "let any server answer at once"},
+	{Name: "consistent", Doc: "confirm with a quorum that the answer is current"},
+	{Name: "max_stale", Doc: "with stale: how old the answer may be, such as 10s"},
+	{Name: "cached", Doc: "accepted; every answer is both cached and current"},
+	{Name: "pretty", Doc: "indent the JSON"},
+	{Name: "token", Doc: "the ACL token; X-Consul-Token and Authorization: Bearer go before it"},
 }
 
 const maxFilter = 16 << 10 // bytes of a filter expression

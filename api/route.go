@@ -26,6 +26,8 @@ func (k Kind) String() string { return [...]string{"", "read", "write", "local"}
 type Param struct {
 	Name string
 	Doc  string
+	// Repeats says that it may be given several times.
+	Repeats bool
 }
 
 // Rule is what a caller must be allowed before the handler runs. The zero Rule
@@ -72,6 +74,11 @@ type Route struct {
 	// Filter is a value of the type that ?filter= selects from, nil if the
 	// route takes no filter.
 	Filter any
+	// Answer and Body are values of the types that the handler answers with and
+	// that it decodes the request's body into, for the description of the API.
+	// A nil Answer may be anything, with a nil Body there is none.
+	Answer any
+	Body   any
 	// Current makes an Ask wait until this server knows what any other knew
 	// when it was asked, unless ?stale.
 	Current bool

@@ -58,7 +58,7 @@ func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) {
 	if s.metrics, err = newMetrics(deps.Registerer, s.answers); err != nil {
 		return nil, fmt.Errorf("api: register metrics: %w", err)
 	}
-	s.table, err = newTable(tables, s.metrics)
+	s.table, err = newTable(append(tables, []Route{s.openAPIRoute()}), s.metrics)
 	return s, err
 }
 

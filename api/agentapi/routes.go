@@ -61,19 +61,22 @@ func (h handlers) serviceRoutes() []api.Route {
 			Method: http.MethodGet, Path: "/v1/agent/services",
 			Doc:    "Lists the services of this agent.",
 			Params: []api.Param{filter}, Filter: &agentService{},
-			Do: h.services, Visible: visibleServices, Changed: h.agent.Changed,
+			Answer: map[string]*agentService{},
+			Do:     h.services, Visible: visibleServices, Changed: h.agent.Changed,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/agent/service/{id}",
 			Doc: "Reads one service; with a hash, once it has changed.",
 			Params: []api.Param{{Name: "hash", Doc: "the X-Consul-ContentHash that the caller has: wait for another"},
 				{Name: "wait", Doc: "how long to wait, such as 10s; 5m where it is left out"}},
-			Do: h.service,
+			Answer: agentService{},
+			Do:     h.service,
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/agent/service/register",
 			Doc:    "Registers a service with its checks, or replaces it.",
 			Params: []api.Param{{Name: "replace-existing-checks", Doc: "drop the service's checks that are not named again"}},
+			Body:   serviceBody{},
 			Do:     h.registerService,
 		},
 		{
@@ -91,12 +94,14 @@ func (h handlers) serviceRoutes() []api.Route {
 			Method: http.MethodGet, Path: "/v1/agent/health/service/id/{id}",
 			Doc:    "Tells the health of a service by status code: 200, 429 or 503.",
 			Params: formatParams,
+			Answer: serviceHealth{},
 			Do:     h.healthByID,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/agent/health/service/name/{name}",
 			Doc:    "Tells the worst health of the services of a name by status code.",
 			Params: formatParams,
+			Answer: []serviceHealth{},
 			Do:     h.healthByName,
 		},
 	}
@@ -114,12 +119,14 @@ func (h handlers) checkRoutes() []api.Route {
 			Method: http.MethodGet, Path: "/v1/agent/checks",
 			Doc:    "Lists the checks of this agent.",
 			Params: []api.Param{filter}, Filter: &catalog.Check{},
-			Do: h.checks, Visible: visibleChecks, Changed: h.agent.Changed,
+			Answer: map[string]*catalog.Check{},
+			Do:     h.checks, Visible: visibleChecks, Changed: h.agent.Changed,
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/agent/check/register",
-			Doc: "Registers a check, or replaces it.",
-			Do:  h.registerCheck,
+			Doc:  "Registers a check, or replaces it.",
+			Body: checkBody{},
+			Do:   h.registerCheck,
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/agent/check/deregister/{id}",
@@ -128,8 +135,9 @@ func (h handlers) checkRoutes() []api.Route {
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/agent/check/update/{id}",
-			Doc: "Reports on a TTL check: its state and output.",
-			Do:  h.updateCheck,
+			Doc:  "Reports on a TTL check: its state and output.",
+			Body: updateBody{},
+			Do:   h.updateCheck,
 		},
 	}
 	for _, short := range []struct{ verb, status string }{
@@ -152,7 +160,8 @@ func (h handlers) clusterRoutes() []api.Route {
 			Method: http.MethodGet, Path: "/v1/agent/members",
 			Doc:    "Lists the members of the cluster that gossip knows.",
 			Params: []api.Param{filter, wan, {Name: "segment", Doc: "only the one segment is known"}}, Filter: Member{},
-			Do: h.members, Visible: visibleMembers,
+			Answer: []Member{},
+			Do:     h.members, Visible: visibleMembers,
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/agent/join/{address}",
@@ -186,15 +195,17 @@ func (h handlers) processRoutes() []api.Route {
 	return []api.Route{
 		{
 			Method: http.MethodGet, Path: "/v1/agent/self",
-			Doc: "Describes this agent: configuration, membership and figures.",
-			ACL: h.onAgent(acl.Read),
-			Do:  h.self,
+			Doc:    "Describes this agent: configuration, membership and figures.",
+			ACL:    h.onAgent(acl.Read),
+			Answer: Self{},
+			Do:     h.self,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/agent/version",
-			Doc: "Tells which build this agent is.",
-			ACL: h.onAgent(acl.Read),
-			Do:  h.version,
+			Doc:    "Tells which build this agent is.",
+			ACL:    h.onAgent(acl.Read),
+			Answer: Version{},
+			Do:     h.version,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/agent/host",

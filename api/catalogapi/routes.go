@@ -13,27 +13,29 @@ type handlers struct{ datacenter string }
 
 var (
 	filter   = api.Param{Name: "filter", Doc: "an expression that entries must match"}
-	nodeMeta = api.Param{Name: "node-meta", Doc: "key:value of the node's metadata; repeatable, all must match"}
+	nodeMeta = api.Param{Name: "node-meta", Doc: "key:value of the node's metadata; repeatable, all must match", Repeats: true}
 	near     = api.Param{Name: "near", Doc: "accepted; entries stay sorted by name, as for nodes without coordinates"}
-	tag      = api.Param{Name: "tag", Doc: "a tag of the instance; repeatable, all must match"}
+	tag      = api.Param{Name: "tag", Doc: "a tag of the instance; repeatable, all must match", Repeats: true}
 	passing  = api.Param{Name: "passing", Doc: "only instances whose checks all pass"}
 )
 
-// Routes are the routes below /v1/catalog and /v1/health. datacenters lists the
+// Routes are the routes below /v1/catalog and /v1/health, and what else is made
+// of the catalog. datacenters lists the
 // known ones, nearest first.
 func Routes(datacenter string, datacenters func() []string) []api.Route {
 	h := handlers{datacenter}
 	byName, byMesh := (*state.View).ServiceInstances, (*state.View).ConnectInstances
 	return []api.Route{
+		prometheusRoute(),
 		{
 			Method: http.MethodPut, Path: "/v1/catalog/register", Kind: api.Write,
 			Doc:     "Registers a node, and with it a service and checks.",
-			Command: h.register,
+			Command: h.register, Body: registration{},
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/catalog/deregister", Kind: api.Write,
 			Doc:     "Removes a service, a check or a whole node.",
-			Command: h.deregister,
+			Command: h.deregister, Body: deregistration{},
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/datacenters", Kind: api.Read,
@@ -44,67 +46,78 @@ func Routes(datacenter string, datacenters func() []string) []api.Route {
 			Method: http.MethodGet, Path: "/v1/catalog/nodes", Kind: api.Read,
 			Doc:    "Lists the nodes.",
 			Params: []api.Param{filter, nodeMeta, near}, Filter: &catalog.Node{},
-			View: listNodes, Visible: visibleNodes,
+			Answer: []*catalog.Node{},
+			View:   listNodes, Visible: visibleNodes,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/services", Kind: api.Read,
 			Doc:    "Lists the names of services with their tags.",
 			Params: []api.Param{filter, nodeMeta}, Filter: serviceNode{},
-			View: listServices, Visible: visibleServiceTags,
+			Answer: map[string][]string{},
+			View:   listServices, Visible: visibleServiceTags,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/service/{service}", Kind: api.Read,
 			Doc:    "Lists the instances of a service.",
 			Params: []api.Param{filter, nodeMeta, near, tag}, Filter: serviceNode{},
-			View: catalogInstances(byName), Visible: visibleServiceNodes,
+			Answer: []serviceNode{},
+			View:   catalogInstances(byName), Visible: visibleServiceNodes,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/connect/{service}", Kind: api.Read,
 			Doc:    "Lists the instances that give mesh access to a service.",
 			Params: []api.Param{filter, nodeMeta, near, tag}, Filter: serviceNode{},
-			View: catalogInstances(byMesh), Visible: visibleServiceNodes,
+			Answer: []serviceNode{},
+			View:   catalogInstances(byMesh), Visible: visibleServiceNodes,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/node/{node}", Kind: api.Read,
 			Doc:    "Reads a node, by name or ID, with its services by ID.",
 			Params: []api.Param{filter}, Filter: &catalog.Service{},
-			View: readNode, Visible: visibleNodeServices,
+			Answer: (*nodeServices)(nil),
+			View:   readNode, Visible: visibleNodeServices,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/node-services/{node}", Kind: api.Read,
 			Doc:    "Reads a node, by name or ID, with a list of its services.",
 			Params: []api.Param{filter}, Filter: &catalog.Service{},
-			View: readNodeServices, Visible: visibleNodeServiceList,
+			Answer: nodeServiceList{},
+			View:   readNodeServices, Visible: visibleNodeServiceList,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/health/node/{node}", Kind: api.Read,
 			Doc:    "Lists the checks on a node.",
 			Params: []api.Param{filter}, Filter: &catalog.Check{},
-			View: nodeChecks, Visible: visibleChecks,
+			Answer: []*catalog.Check{},
+			View:   nodeChecks, Visible: visibleChecks,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/health/checks/{service}", Kind: api.Read,
 			Doc:    "Lists the checks of a service's instances.",
 			Params: []api.Param{filter, nodeMeta, near}, Filter: &catalog.Check{},
-			View: serviceChecks, Visible: visibleChecks,
+			Answer: []*catalog.Check{},
+			View:   serviceChecks, Visible: visibleChecks,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/health/service/{service}", Kind: api.Read,
 			Doc:    "Lists the instances of a service with their nodes and checks.",
 			Params: []api.Param{filter, nodeMeta, near, passing, tag}, Filter: instance{},
-			View: healthInstances(byName), Visible: visibleInstances,
+			Answer: []instance{},
+			View:   healthInstances(byName), Visible: visibleInstances,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/health/connect/{service}", Kind: api.Read,
 			Doc:    "Lists the instances that give mesh access to a service, with their nodes and checks.",
 			Params: []api.Param{filter, nodeMeta, near, passing, tag}, Filter: instance{},
-			View: healthInstances(byMesh), Visible: visibleInstances,
+			Answer: []instance{},
+			View:   healthInstances(byMesh), Visible: visibleInstances,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/health/state/{state}", Kind: api.Read,
 			Doc:    "Lists the checks in a state: passing, warning, critical or any.",
 			Params: []api.Param{filter, nodeMeta, near}, Filter: &catalog.Check{},
-			View: checksInState, Visible: visibleChecks,
+			Answer: []*catalog.Check{},
+			View:   checksInState, Visible: visibleChecks,
 		},
 	}
 }

@@ -179,6 +179,12 @@ func (v *View) AllInstances() []Instance {
 	return list(v.instances(byIDPrefix, ""))
 }
 
+// AllInstancesWithChecks is AllInstances with the checks.
+func (v *View) AllInstancesWithChecks() []Instance {
+	v.Read(topicOf(TopicChecks, ""))
+	return v.withChecks(v.AllInstances())
+}
+
 // ServiceInstances returns the instances of a service with their checks, sorted
 // by node name and service ID.
 func (v *View) ServiceInstances(name string) []Instance {
