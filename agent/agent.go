@@ -37,8 +37,12 @@ type Agent struct {
 	quorum    *quorum // nil in client mode
 	bootstrap *bootstrapper
 	listeners []listener
-	reapAfter time.Duration
-	undo      []func() // takes back what New did, last first
+	dns       *dnsFront // nil where it is off
+	// The one that finds names for DNS; the other is nil.
+	catalogNames *catalogNames // servers
+	watches      *watches      // client agents
+	reapAfter    time.Duration
+	undo         []func() // takes back what New did, last first
 
 	// leaving is closed when this agent has left the cluster and is to end.
 	leaving   chan struct{}
@@ -102,6 +106,9 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 		}
 	}
 	if err := a.openLocal(); err != nil {
+		return nil, err
+	}
+	if err := a.openDNS(); err != nil {
 		return nil, err
 	}
 	return a, a.openAPI()
@@ -229,6 +236,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, l := range a.listeners {
 		run(l.run)
 	}
+	if a.watches != nil {
+		run(a.watches.run)
+	}
+	if a.dns != nil {
+		for _, server := range a.dns.servers {
+			run(func(ctx context.Context) error { return a.dns.serve(ctx, server) })
+		}
+	}
 	g.Go(func() error {
 		select {
 		case <-a.leaving:
@@ -303,9 +318,16 @@ func (a *Agent) syncWhenServersCome(ctx context.Context) error {
 	}
 }
 
-// Reload takes a changed configuration: its services and checks. All else needs
-// a restart.
-func (a *Agent) Reload(cfg *config.Config) error { return a.state.Reload(cfg.Definitions) }
+// Reload takes a changed configuration: its services and checks, and how DNS is
+// answered, but for where. All else needs a restart.
+func (a *Agent) Reload(cfg *config.Config) error {
+	if a.dns != nil {
+		if err := a.dns.reload(cfg.DNS); err != nil {
+			return err
+		}
+	}
+	return a.state.Reload(cfg.Definitions)
+}
 
 const (
 	leaveTimeout = 5 * time.Second

@@ -76,7 +76,7 @@ func (a *Agent) openAPI() error {
 		}
 		a.listeners = append(a.listeners, listener{
 			drain:    server.Drain,
-			Listener: limitPerClient(bound, a.cfg.HTTPLimits.MaxConnsPerClient),
+			Listener: limitPerClient(bound, a.cfg.HTTPLimits.MaxConnsPerClient, tooManyConns),
 			server: &http.Server{
 				Handler: front(a.cfg, server.Handler()), ErrorLog: logger, ReadHeaderTimeout: headerTimeout,
 				IdleTimeout: idleTimeout, MaxHeaderBytes: a.cfg.HTTPLimits.MaxHeaderBytes,
@@ -89,6 +89,7 @@ func (a *Agent) openAPI() error {
 	internal := http.NewServeMux()
 	a.bootstrap.routes(internal)
 	a.uplink.routes(internal)
+	a.catalogNames.routes(internal)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -191,24 +192,26 @@ func (l listener) run(ctx context.Context) error {
 	return nil
 }
 
-// limitPerClient refuses connections beyond n from one address; 0 is no bound.
-func limitPerClient(l net.Listener, n int) net.Listener {
+// limitPerClient refuses connections beyond n from one address, with a last word
+// to them; 0 is no bound.
+func limitPerClient(l net.Listener, n int, refusal []byte) net.Listener {
 	if _, tcp := l.(*net.TCPListener); !tcp || n <= 0 {
 		return l
 	}
-	return &perClient{Listener: l, most: n, open: map[string]int{}}
+	return &perClient{Listener: l, most: n, refusal: refusal, open: map[string]int{}}
 }
 
 // perClient counts open connections by client address.
 type perClient struct {
 	net.Listener
-	most int
+	most    int
+	refusal []byte
 
 	mu   sync.Mutex
 	open map[string]int
 }
 
-const tooManyConns = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+var tooManyConns = []byte("HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 // Accept implements net.Listener. A connection too many is told so and closed.
 func (p *perClient) Accept() (net.Conn, error) {
@@ -226,7 +229,7 @@ func (p *perClient) Accept() (net.Conn, error) {
 		}
 		// A new connection's buffer takes this without waiting.
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = conn.Write([]byte(tooManyConns))
+		_, _ = conn.Write(p.refusal)
 		conn.Close()
 	}
 }

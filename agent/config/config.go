@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"muster/agent/dns"
 	"muster/agent/local"
 	"muster/gossip"
 )
@@ -76,6 +77,8 @@ type Config struct {
 	HTTP       []Listener
 	UnixSocket UnixSocket
 
+	DNS DNS
+
 	// Encrypt is the gossip key in base64; "" where gossip is in plain text and
 	// no keyring is on disk.
 	Encrypt               Secret
@@ -130,6 +133,22 @@ func (l Listener) String() string {
 		return "unix://" + l.Address
 	}
 	return l.Address
+}
+
+// DNS is how questions over DNS are answered.
+type DNS struct {
+	// Listen is where it is served, as host:port, over UDP and TCP; empty where
+	// it is off.
+	Listen  []string
+	Answers dns.Config
+	// AllowStale answers from any server's own copy of the catalog unless that is
+	// older than MaxStale; defaults true and 87600h.
+	AllowStale bool
+	MaxStale   time.Duration
+	// UseCache has a client agent answer from what it keeps of the catalog, for
+	// CacheMaxAge after it has lost the servers (0: MaxStale); defaults true and 0.
+	UseCache    bool
+	CacheMaxAge time.Duration
 }
 
 // UnixSocket says to whom the sockets among the Listeners belong.

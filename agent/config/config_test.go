@@ -85,6 +85,17 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`http_config { block_endpoints = ["v1"] }`, `"v1" must begin with /`},
 		{`unix_sockets { mode = "rw" }`, `unix_sockets.mode "rw" must be octal`},
 		{`raft_snapshot_threshold = -1`, `raft_snapshot_threshold cannot be -1`},
+		{`ports { dns = 70000 }`, `ports.dns: invalid port: 70000`},
+		{`addresses { dns = "unix:///x" }`, `addresses.dns cannot be a unix socket`},
+		{`recursors = ["example.com"]`, `recursors: invalid recursor address "example.com"`},
+		{`dns_config { udp_answer_limit = 0 }`, `dns_config.udp_answer_limit cannot be 0. Must be greater than zero`},
+		{`dns_config { a_record_limit = -1 }`, `dns_config.a_record_limit cannot be -1. Must be greater than or equal to zero`},
+		{`dns_config { service_ttl { web = "x" } }`, `dns_config.service_ttl "web" has an invalid duration: "x"`},
+		{`dns_config { service_ttl { "w*b" = "1s" } }`, `a * may stand only at the end of a name`},
+		{`dns_config { node_ttl = "-1s" }`, `dns_config.node_ttl cannot be -1s`},
+		{`dns_config { recursor_strategy = "best" }`, `dns_config.recursor_strategy "best" is unknown`},
+		{`dns_config { soa { min_ttl = -1 } }`, `dns_config.soa.min_ttl cannot be -1`},
+		{`domain = "a..b"`, `domain "a..b" is no domain name`},
 		{`retry_max = -1`, `retry_max must not be negative`},
 		{`read_replica = true`, `read_replica is not supported`},
 		{`auto_encrypt { tls = true }`, `auto_encrypt.tls is not supported`},
@@ -279,7 +290,7 @@ func TestLoad_TakesWhatToolsGenerate(t *testing.T) {
 	if c.NodeID != "adf4238a-882b-9ddc-4a9d-5b6758e4159e" || !c.Server || !c.Bootstrap || c.RaftMultiplier != 1 || !c.EnableRemoteScriptChecks || !c.SkipLeaveOnInterrupt {
 		t.Errorf("read as %+v", c)
 	}
-	for _, key := range []string{"acl.enabled", "connect.enabled", "ports.dns", "ports.https", "verify_incoming", "autopilot.min_quorum", "disable_update_check", "version", "peering.enabled", "limits.rpc_rate"} {
+	for _, key := range []string{"acl.enabled", "connect.enabled", "ports.https", "verify_incoming", "autopilot.min_quorum", "disable_update_check", "version", "peering.enabled", "limits.rpc_rate"} {
 		n := 0
 		for _, w := range warnings {
 			if strings.Contains(w, " "+key+" ") {

@@ -48,9 +48,11 @@ func newDraft(dev bool) *draft {
 			MaxQueryTime:          10 * time.Minute,
 			HTTPLimits:            HTTPLimits{MaxConnsPerClient: 200, MaxBodyBytes: 512 << 10},
 			Log:                   Log{RotateDuration: 24 * time.Hour},
+			DNS:                   defaultDNS(),
 		},
 		clientAddr: "127.0.0.1",
 		httpPort:   8500,
+		dnsPort:    8600,
 		logLevel:   "info",
 	}
 	if dev {
@@ -70,6 +72,7 @@ func (d *draft) finish() {
 	d.finishBootstrap()
 	d.finishJoin()
 	d.finishAddresses()
+	d.finishDNS()
 	d.finishLog()
 	d.checkEncrypt()
 	d.checkHTTP()
@@ -301,6 +304,8 @@ func (d *draft) checkRanges() {
 		{"performance.rpc_hold_timeout", d.RPCHoldTimeout > 0, "must be positive"},
 		{"raft_snapshot_threshold", d.RaftSnapshotThreshold > 0, "must be positive"},
 		{"check_update_interval", d.CheckUpdateInterval >= 0, "must not be negative"},
+		{"dns_config.max_stale", d.DNS.MaxStale >= 0, "must not be negative"},
+		{"dns_config.cache_max_age", d.DNS.CacheMaxAge >= 0, "must not be negative; 0 is max_stale"},
 		{"default_query_time", d.DefaultQueryTime > 0, "must be positive"},
 		{"max_query_time", d.MaxQueryTime > 0, "must be positive"},
 		{"http_config.max_header_bytes", d.HTTPLimits.MaxHeaderBytes >= 0, "must not be negative"},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -115,6 +116,12 @@ func key[T any](path, flag, doc string, of func(*draft) *T) Key {
 				return fmt.Errorf("cannot be %d; it must not be negative", n)
 			}
 			*to = uint64(n)
+		case *uint32:
+			n := v.(int)
+			if n < 0 || n > math.MaxInt32 {
+				return fmt.Errorf("cannot be %d; it must be from 0 to %d", n, math.MaxInt32)
+			}
+			*to = uint32(n)
 		case *T:
 			*to = v.(T)
 		}
@@ -127,7 +134,7 @@ func typeOf[T any]() Type {
 	switch any(*new(T)).(type) {
 	case bool:
 		return Bool
-	case int, uint64:
+	case int, uint64, uint32:
 		return Int
 	case float64:
 		return Number

@@ -10,7 +10,7 @@ import (
 // actedOn are the keys that change what the agent does.
 func actedOn() []Key {
 	var all []Key
-	for _, area := range [][]Key{identityKeys(), addressKeys(), clusterKeys(), paceKeys(), checkKeys(), httpKeys(), logKeys()} {
+	for _, area := range [][]Key{identityKeys(), addressKeys(), clusterKeys(), paceKeys(), checkKeys(), httpKeys(), dnsKeys(), logKeys()} {
 		all = append(all, area...)
 	}
 	return all
@@ -125,6 +125,34 @@ func httpKeys() []Key {
 		key("http_config.max_header_bytes", "", "bound on a request's headers; default 1 MiB", func(d *draft) *int { return &d.HTTPLimits.MaxHeaderBytes }),
 		key("limits.http_max_conns_per_client", "", "connections from one address to the HTTP API; default 200, 0 is no bound", func(d *draft) *int { return &d.HTTPLimits.MaxConnsPerClient }),
 		key("limits.kv_max_value_size", "", "bound on a request's body in bytes; default 512 KiB", func(d *draft) *int { return &d.HTTPLimits.MaxBodyBytes }),
+	}
+}
+
+func dnsKeys() []Key {
+	return []Key{
+		key("addresses.dns", "", "addresses for DNS instead of client_addr", func(d *draft) *string { return &d.dnsAddr }),
+		key("ports.dns", "dns-port", "port of DNS, UDP and TCP; -1 is off; default 8600", func(d *draft) *int { return &d.dnsPort }),
+		key("domain", "domain", "domain that DNS answers for; default consul.", func(d *draft) *string { return &d.DNS.Answers.Domain }),
+		key("alt_domain", "alt-domain", "another domain that DNS answers for", func(d *draft) *string { return &d.DNS.Answers.AltDomain }),
+		key("recursors", "recursor", "DNS server, as IP address, address and port, or template, that is asked about all other names; may be repeated", func(d *draft) *[]string { return &d.recursors }),
+		key("dns_config.allow_stale", "", "answer from any server's own copy of the catalog; else each question takes a round among servers; default true", func(d *draft) *bool { return &d.DNS.AllowStale }),
+		key("dns_config.max_stale", "", "how old such a copy may be; default 87600h", func(d *draft) *time.Duration { return &d.DNS.MaxStale }),
+		key("dns_config.use_cache", "", "client agents answer from what they keep of the catalog, else each question asks a server; default true", func(d *draft) *bool { return &d.DNS.UseCache }),
+		key("dns_config.cache_max_age", "", "for how long a client agent that reaches no server answers from what it keeps; default 0, max_stale", func(d *draft) *time.Duration { return &d.DNS.CacheMaxAge }),
+		key("dns_config.a_record_limit", "", "bound on the addresses in an answer; default 0, none", func(d *draft) *int { return &d.DNS.Answers.ARecordLimit }),
+		key("dns_config.udp_answer_limit", "", "bound on the records in an answer over UDP without EDNS; default 3", func(d *draft) *int { return &d.DNS.Answers.UDPAnswerLimit }),
+		key("dns_config.enable_truncate", "", "mark answers over UDP that were cut, so that askers come back over TCP", func(d *draft) *bool { return &d.DNS.Answers.EnableTruncate }),
+		key("dns_config.disable_compression", "", "write each name in full", func(d *draft) *bool { return &d.DNS.Answers.DisableCompression }),
+		key("dns_config.enable_additional_node_meta_txt", "", "add nodes' metadata as TXT records; default true", func(d *draft) *bool { return &d.DNS.Answers.NodeMetaTXT }),
+		key("dns_config.only_passing", "", "leave out instances with a warning; critical ones always are", func(d *draft) *bool { return &d.DNS.Answers.OnlyPassing }),
+		key("dns_config.node_ttl", "", "for how long answers about nodes may be kept; default 0s", func(d *draft) *time.Duration { return &d.DNS.Answers.NodeTTL }),
+		key("dns_config.service_ttl", "", "the same for services, by name; a name may end in *", func(d *draft) *map[string]string { return &d.serviceTTL }),
+		key("dns_config.recursor_strategy", "", "order in which recursors are asked: sequential, the default, or random", func(d *draft) *string { return &d.DNS.Answers.RecursorStrategy }),
+		key("dns_config.recursor_timeout", "", "how long to wait for one recursor; default 2s", func(d *draft) *time.Duration { return &d.DNS.Answers.RecursorTimeout }),
+		key("dns_config.soa.refresh", "", "seconds in the SOA record; default 3600", func(d *draft) *uint32 { return &d.DNS.Answers.SOA.Refresh }),
+		key("dns_config.soa.retry", "", "seconds in the SOA record; default 600", func(d *draft) *uint32 { return &d.DNS.Answers.SOA.Retry }),
+		key("dns_config.soa.expire", "", "seconds in the SOA record; default 86400", func(d *draft) *uint32 { return &d.DNS.Answers.SOA.Expire }),
+		key("dns_config.soa.min_ttl", "", "seconds for which a name may be believed missing; default 0", func(d *draft) *uint32 { return &d.DNS.Answers.SOA.MinTTL }),
 	}
 }
 

@@ -91,31 +91,6 @@ func notYet() []Key {
 			addresses.https
 			ports.https int @https-port
 			limits.https_handshake_timeout duration`),
-		rows(Later, "DNS is not served yet", `
-			addresses.dns
-			ports.dns int @dns-port
-			domain @domain
-			alt_domain @alt-domain
-			recursors list @recursor
-			dns_config.allow_stale bool
-			dns_config.a_record_limit int
-			dns_config.cache_max_age duration
-			dns_config.disable_compression bool
-			dns_config.enable_additional_node_meta_txt bool
-			dns_config.enable_truncate bool
-			dns_config.max_stale duration
-			dns_config.node_ttl duration
-			dns_config.only_passing bool
-			dns_config.prefer_namespace bool
-			dns_config.recursor_strategy
-			dns_config.recursor_timeout duration
-			dns_config.service_ttl map
-			dns_config.soa.expire int
-			dns_config.soa.min_ttl int
-			dns_config.soa.refresh int
-			dns_config.soa.retry int
-			dns_config.udp_answer_limit int
-			dns_config.use_cache bool`),
 		rows(Later, "there is no service mesh yet", `
 			connect.ca_config block
 			connect.ca_provider
@@ -275,6 +250,7 @@ func wont() []Key {
 			audit.enabled bool
 			license_path
 			partition
+			dns_config.prefer_namespace bool
 			acl.msp_disable_bootstrap bool
 			acl.tokens.managed_service_provider block
 			non_voting_server bool @non-voting-server

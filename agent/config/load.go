@@ -65,6 +65,10 @@ type draft struct {
 	clientAddr     string
 	httpAddr       string
 	httpPort       int
+	dnsAddr        string
+	dnsPort        int
+	recursors      []string
+	serviceTTL     map[string]string
 	logLevel       string
 	allowWriteFrom []string
 
