@@ -6,8 +6,9 @@ type Op uint8
 
 // The commands. One row of the apply table in catalog/state each.
 const (
-	OpRegister   Op = 1
-	OpDeregister Op = 2
+	OpRegister    Op = 1
+	OpDeregister  Op = 2
+	OpCoordinates Op = 3
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is
@@ -50,6 +51,15 @@ type Deregister struct {
 
 // Op implements Command.
 func (*Deregister) Op() Op { return OpDeregister }
+
+// Coordinates sets the network coordinates of nodes. Those of nodes that are not
+// there are left out.
+type Coordinates struct {
+	Updates []NodeCoordinate
+}
+
+// Op implements Command.
+func (*Coordinates) Op() Op { return OpCoordinates }
 
 // Result is what applying a command gave. Err is a *Error or nil.
 type Result struct {

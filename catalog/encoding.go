@@ -66,6 +66,8 @@ func newCommand(op Op) Command {
 		return new(Register)
 	case OpDeregister:
 		return new(Deregister)
+	case OpCoordinates:
+		return new(Coordinates)
 	}
 	return nil
 }

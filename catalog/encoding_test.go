@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/serf/coordinate"
 	"pgregory.net/rapid"
 )
 
@@ -21,8 +22,10 @@ func TestEncodeCommand_Golden(t *testing.T) {
 	full.Node.Meta = map[string]string{"b": "2", "a": "1"}
 	full.Source = Source{NodeID: "id", Seq: 300}
 	for name, c := range map[string]Command{
-		"register":   full,
-		"small":      valid(),
+		"register": full,
+		"small":    valid(),
+		"coordinates": &Coordinates{Updates: []NodeCoordinate{{Node: "n1", Coord: &coordinate.Coordinate{
+			Vec: []float64{0, 1.5, -2, 0, 0, 0, 0, 1}, Error: 1.5, Adjustment: -0.25, Height: 1e-05}}}},
 		"deregister": &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
 	} {
 		path := filepath.Join("testdata", name+"-v1.golden")

@@ -19,11 +19,12 @@ type plan struct {
 	service        *serviceRow
 	checks         []*catalog.Check
 	source         *sourceRow
+	coordinates    []*catalog.NodeCoordinate
 }
 
 // changes reports whether carrying the plan out makes any difference.
 func (p *plan) changes() bool {
-	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks) > 0 ||
+	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates) > 0 ||
 		p.node != nil || p.service != nil || p.source != nil
 }
 
@@ -31,8 +32,9 @@ func (p *plan) changes() bool {
 // no clock, no configuration and no random number, and never calls Validate,
 // whose rules may differ between the releases in one cluster.
 var operations = map[catalog.Op]func(reader, catalog.Command) plan{
-	catalog.OpRegister:   row(planRegister),
-	catalog.OpDeregister: row(planDeregister),
+	catalog.OpRegister:    row(planRegister),
+	catalog.OpDeregister:  row(planDeregister),
+	catalog.OpCoordinates: row(planCoordinates),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {
@@ -218,6 +220,31 @@ func planDeregister(r reader, c *catalog.Deregister) plan {
 	default:
 		if n := r.node(c.Node); n != nil {
 			p.removeNodes = append(p.removeNodes, n)
+		}
+	}
+	return p
+}
+
+// planCoordinates sets the coordinates of the nodes that are there; of several
+// for one node the last counts.
+func planCoordinates(r reader, c *catalog.Coordinates) plan {
+	last := make(map[string]int, len(c.Updates))
+	for i := range c.Updates {
+		last[catalog.Fold(c.Updates[i].Node)] = i
+	}
+	var p plan
+	for i := range c.Updates {
+		u := c.Updates[i]
+		if u.Coord == nil || keyable("node name", u.Node) != nil || last[catalog.Fold(u.Node)] != i {
+			continue
+		}
+		node := r.node(u.Node)
+		if node == nil {
+			continue
+		}
+		u.Node = node.Node
+		if old := r.coordinate(u.Node); old == nil || !old.Same(&u) {
+			p.coordinates = append(p.coordinates, &u)
 		}
 	}
 	return p

@@ -39,6 +39,8 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadTopic(body)
 	case recordSource:
 		return l.loadSource(body)
+	case recordCoord:
+		return l.loadCoordinate(body)
 	}
 	return fmt.Errorf("unknown kind %d", kind)
 }
@@ -175,6 +177,21 @@ func (l *loader) loadSource(body []byte) error {
 	if err == nil {
 		l.insert(tableSources, src)
 		l.meta.Sources++
+	}
+	return err
+}
+
+func (l *loader) loadCoordinate(body []byte) error {
+	c := new(catalog.NodeCoordinate)
+	if err := catalog.Unmarshal(body, c); err != nil {
+		return err
+	}
+	if c.Coord == nil || l.node(c.Node) == nil {
+		return fmt.Errorf("there is no coordinate, or no node %q that it belongs to", c.Node)
+	}
+	err := l.ascends(nameKey(c.Node))
+	if err == nil {
+		l.insert(tableCoords, c)
 	}
 	return err
 }

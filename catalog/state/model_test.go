@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/serf/coordinate"
 	"pgregory.net/rapid"
 
 	"muster/catalog"
@@ -27,7 +28,16 @@ func commands() *rapid.Generator[catalog.Command] {
 		return catalog.Source{}
 	})
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		if rapid.IntRange(0, 3).Draw(t, "op") == 0 {
+		op := rapid.IntRange(0, 4).Draw(t, "op")
+		if op == 4 {
+			c := &catalog.Coordinates{}
+			for range rapid.IntRange(0, 3).Draw(t, "updates") {
+				at := &coordinate.Coordinate{Vec: []float64{rapid.Float64Range(0, 1).Draw(t, "x")}}
+				c.Updates = append(c.Updates, catalog.NodeCoordinate{Node: node.Draw(t, "node"), Coord: at})
+			}
+			return c
+		}
+		if op == 0 {
 			return &catalog.Deregister{
 				Node:      node.Draw(t, "node"),
 				ServiceID: rapid.OneOf(rapid.Just(""), serviceID).Draw(t, "service"),
@@ -72,10 +82,15 @@ type model struct {
 	services map[[2]string]catalog.Service
 	checks   map[[2]string]catalog.Check
 	seqs     map[string]uint64
+	coords   map[string]catalog.NodeCoordinate
+}
+
+func newModel() model {
+	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}}
 }
 
 func (m model) clone() model {
-	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs)}
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords)}
 }
 
 func (m model) apply(index uint64, c catalog.Command) (model, error) {
@@ -97,6 +112,13 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 	case *catalog.Register:
 		if err := next.register(index, c); err != nil {
 			return m, err
+		}
+	case *catalog.Coordinates:
+		for _, u := range c.Updates {
+			if n, ok := next.nodes[catalog.Fold(u.Node)]; ok {
+				u.Node = n.Node
+				next.coords[catalog.Fold(u.Node)] = u
+			}
 		}
 	case *catalog.Deregister:
 		node, service, check := catalog.Fold(c.Node), catalog.Fold(c.ServiceID), catalog.Fold(c.CheckID)
@@ -121,6 +143,7 @@ func (m model) dropService(node, id string) {
 
 func (m model) dropNode(node string) {
 	delete(m.nodes, node)
+	delete(m.coords, node)
 	maps.DeleteFunc(m.services, func(k [2]string, _ catalog.Service) bool { return k[0] == node })
 	maps.DeleteFunc(m.checks, func(k [2]string, _ catalog.Check) bool { return k[0] == node })
 }
@@ -219,6 +242,9 @@ func (m model) describe() string {
 	for _, k := range slices.SortedFunc(maps.Keys(m.checks), pairs) {
 		fmt.Fprintf(&b, "%s %s\n", k[0], asJSON(m.checks[k]))
 	}
+	for _, name := range slices.Sorted(maps.Keys(m.coords)) {
+		fmt.Fprintf(&b, "%s %s\n", name, asJSON(m.coords[name]))
+	}
 	return b.String()
 }
 
@@ -231,6 +257,9 @@ func describeView(v *View) string {
 		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(in.Node.Node), asJSON(in.Service))
 	}
 	for _, c := range v.ChecksInState("any") {
+		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(c.Node), asJSON(c))
+	}
+	for _, c := range v.Coordinates() {
 		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(c.Node), asJSON(c))
 	}
 	return b.String()
@@ -251,6 +280,7 @@ func questions() map[string]func(*View) any {
 		"services":  func(v *View) any { return v.Services() },
 		"names":     func(v *View) any { return v.ServiceNames() },
 		"instances": func(v *View) any { return v.AllInstances() },
+		"places":    func(v *View) any { return v.Coordinates() },
 		"on 1": func(v *View) any {
 			return v.ServicesOn(func(n *catalog.Node) bool { return n.Address == "1" })
 		},
@@ -284,7 +314,7 @@ func TestStore_DoesAsTheModelDoes(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		s := New()
-		m := model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}}
+		m := newModel()
 		answers := make(map[string]answer)
 		for i, c := range rapid.SliceOfN(commands(), 1, 30).Draw(t, "log") {
 			index := uint64(i + 2)

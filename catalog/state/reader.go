@@ -79,6 +79,10 @@ func (r reader) source(nodeID string) *sourceRow {
 	return first[*sourceRow](r, tableSources, byID, nameKey(nodeID))
 }
 
+func (r reader) coordinate(node string) *catalog.NodeCoordinate {
+	return first[*catalog.NodeCoordinate](r, tableCoords, byID, nameKey(node))
+}
+
 func (r reader) topic(t Topic) *topicRow {
 	return first[*topicRow](r, tableTopics, byID, topicKey(t))
 }

@@ -46,6 +46,7 @@ const (
 	recordCheck   = 4
 	recordTopic   = 5
 	recordSource  = 6
+	recordCoord   = 7
 )
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -84,7 +85,7 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 	}
 	w := newRecordWriter(out)
 	meta := s.reader.meta()
-	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor, meta.Lists[:]})
+	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor, moved(meta.Lists[:])})
 	for n := range each[*catalog.Node](s.reader, tableNodes, byIDPrefix, "") {
 		w.record(recordNode, n)
 	}
@@ -100,7 +101,19 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 	for src := range each[*sourceRow](s.reader, tableSources, byIDPrefix, "") {
 		w.record(recordSource, src)
 	}
+	for c := range each[*catalog.NodeCoordinate](s.reader, tableCoords, byIDPrefix, "") {
+		w.record(recordCoord, c)
+	}
 	return w.end()
+}
+
+// moved cuts off the lists at the end that have never moved, so that a list that
+// a later build adds changes no snapshot without it.
+func moved(lists []uint64) []uint64 {
+	for len(lists) > 0 && lists[len(lists)-1] == 0 {
+		lists = lists[:len(lists)-1]
+	}
+	return lists
 }
 
 // recordWriter writes the frame of a snapshot. The first error stays.

@@ -12,6 +12,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/hashicorp/serf/coordinate"
+
 	"muster/catalog"
 )
 
@@ -161,12 +163,14 @@ func TestRestore_RefusesWhatApplyCannotWrite(t *testing.T) {
 		{"of a service \"x\" that isn't there", []rec{meta, node, {recordCheck, catalog.Check{Node: "n", CheckID: "c", ServiceID: "x", Indexes: at}}}},
 		{`service name "lie" in place of "web"`, []rec{meta, node, service, {recordCheck, catalog.Check{Node: "n", CheckID: "c", ServiceID: "s", ServiceName: "lie", Indexes: at}}}},
 		{"the index 10 of a list", []rec{{recordMeta, metaRecord{Applied: 9, Lists: []uint64{1, 10}}}}},
-		{"8 topics of lists", []rec{{recordMeta, metaRecord{Applied: 9, Lists: make([]uint64, lists+1)}}}},
+		{"9 topics of lists", []rec{{recordMeta, metaRecord{Applied: 9, Lists: make([]uint64, lists+1)}}}},
 		{"has no record of its own", []rec{meta, {recordTopic, topicRow{Topic: Topic{Kind: TopicNodes}, Index: 1}}}},
 		{"has no record of its own", []rec{meta, {recordTopic, topicRow{Index: 1}}}},
 		{"gone = false", []rec{meta, {recordTopic, topicRow{Topic: Topic{TopicNode, "n"}, Index: 1}}}},
 		{"gone = true", []rec{meta, node, {recordTopic, topicRow{Topic: Topic{TopicNode, "n"}, Index: 1, Gone: true}}}},
 		{"not folded", []rec{meta, {recordTopic, topicRow{Topic: Topic{TopicNode, "N"}, Index: 1, Gone: true}}}},
+		{`no node "n" that it belongs to`, []rec{meta, {recordCoord, catalog.NodeCoordinate{Node: "n", Coord: &coordinate.Coordinate{}}}}},
+		{"there is no coordinate", []rec{meta, node, {recordCoord, catalog.NodeCoordinate{Node: "n"}}}},
 		{"source must not be empty", []rec{meta, {recordSource, sourceRow{Index: 1}}}},
 	} {
 		var b bytes.Buffer

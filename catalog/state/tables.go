@@ -16,6 +16,7 @@ const (
 	tableChecks   = "checks"   // *catalog.Check
 	tableTopics   = "topics"   // *topicRow
 	tableSources  = "sources"  // *sourceRow
+	tableCoords   = "coords"   // *catalog.NodeCoordinate
 	tableMeta     = "meta"     // *metaRow, one
 )
 
@@ -159,6 +160,9 @@ var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 	tableSources: table(tableSources,
 		primary(func(r *sourceRow) string { return nameKey(r.NodeID) }),
 		secondary(byAge, false, func(r *sourceRow) (string, bool) { return ageKey(r.Index), true }),
+	),
+	tableCoords: table(tableCoords,
+		primary(func(c *catalog.NodeCoordinate) string { return nameKey(c.Node) }),
 	),
 	tableMeta: table(tableMeta,
 		primary(func(*metaRow) string { return metaKey }),

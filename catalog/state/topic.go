@@ -14,6 +14,7 @@ type TopicKind uint8
 //	an instance      Node of its node, Instances, Service and Mesh of its old and
 //	                 its new names; Services if it is new, gone, or its name or
 //	                 tags changed
+//	a coordinate     Coordinates
 //	a check          NodeChecks of its node, Checks of all and of its old and its
 //	                 new state; Service and Mesh of its service or, for a node's
 //	                 check, of each service on the node
@@ -28,6 +29,8 @@ const (
 	TopicService    TopicKind = 6 // instances of a service, their nodes and checks; key: service name
 	TopicMesh       TopicKind = 7 // instances that give mesh access to a service, as above; key: service name
 	TopicChecks     TopicKind = 8 // checks; key: their state, "" for all
+
+	TopicCoordinates TopicKind = 9 // the network coordinates of nodes; no key
 )
 
 // Topic names something in the store that reads depend on and writes move. It
@@ -42,7 +45,7 @@ func topicOf(kind TopicKind, name string) Topic { return Topic{kind, catalog.Fol
 
 // lists is the number of topics that are about whole lists. There are few, many
 // writes move them, and they are never gone: so they have no rows of their own.
-const lists = 7
+const lists = 8
 
 // listOf is the place of a topic in metaRow.Lists; ok is false for one that has
 // a row. Places are part of the snapshot format.
@@ -62,6 +65,8 @@ func listOf(t Topic) (place int, ok bool) {
 		return 5, true
 	case Topic{TopicChecks, catalog.StatusCritical}:
 		return 6, true
+	case Topic{Kind: TopicCoordinates}:
+		return 7, true
 	}
 	return 0, false
 }

@@ -260,6 +260,26 @@ func (v *View) ChecksInState(status string) []*catalog.Check {
 	return list(each[*catalog.Check](v.reader, tableChecks, byStatus, nameKey(status)))
 }
 
+// Coordinates returns the network coordinates of nodes, sorted by node name.
+func (v *View) Coordinates() []*catalog.NodeCoordinate {
+	v.Read(Topic{Kind: TopicCoordinates})
+	return list(each[*catalog.NodeCoordinate](v.reader, tableCoords, byIDPrefix, ""))
+}
+
+// Near gives the estimated round trip, in seconds, from a node to each other; nil
+// where it has no coordinate. It reads no topic: an answer that is sorted by
+// distance does not change because a node has moved a little.
+func (v *View) Near(node string) func(other string) float64 {
+	self := v.coordinate(node)
+	if self == nil {
+		return nil
+	}
+	return func(other string) float64 { return catalog.Distance(self, v.coordinate(other)) }
+}
+
+// Moved is the index at which a coordinate last changed. It reads no topic.
+func (v *View) Moved() uint64 { return v.indexOf(Topic{Kind: TopicCoordinates}) }
+
 // Counts returns the sizes of the catalog, for metrics. It goes through the whole
 // catalog and reads no topic.
 func (v *View) Counts() Counts {

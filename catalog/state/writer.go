@@ -54,6 +54,10 @@ func (w *writer) carryOut(index uint64, p *plan) {
 	if p.source != nil {
 		w.putSource(p.source)
 	}
+	for _, c := range p.coordinates {
+		w.insert(tableCoords, c)
+		w.touch(Topic{Kind: TopicCoordinates})
+	}
 	w.bury()
 }
 
@@ -75,6 +79,10 @@ func (w *writer) removeNode(n *catalog.Node) {
 	}
 	for _, s := range services {
 		w.removeService(s)
+	}
+	if c := w.coordinate(n.Node); c != nil {
+		w.delete(tableCoords, c)
+		w.touch(Topic{Kind: TopicCoordinates})
 	}
 	w.delete(tableNodes, n)
 }
