@@ -229,6 +229,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	run(a.state.Run)
 	run(a.syncer.Run)
+	if !a.cfg.DisableCoordinates {
+		run(a.keepPlace)
+	}
 	run(a.syncWhenServersCome)
 	if len(a.cfg.RetryJoin) > 0 {
 		run(a.retryJoin)

@@ -60,6 +60,7 @@ func (c *testCluster) config(expect int) *config.Config {
 		RaftMultiplier: 1, RaftSnapshotThreshold: 16384,
 		RPCHoldTimeout: 7 * time.Second, CheckUpdateInterval: 5 * time.Minute, ReconnectTimeout: 72 * time.Hour,
 		DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute,
+		CoordinateInterval: 15 * time.Second, CoordinateRate: 64,
 		HTTPLimits: config.HTTPLimits{MaxConnsPerClient: 200, MaxBodyBytes: 512 << 10},
 	}
 }

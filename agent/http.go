@@ -51,7 +51,7 @@ func (a *Agent) openAPI() error {
 		deps.Replica, quorum = a.quorum, quorumAPI{a}
 	}
 	cfg := api.DefaultConfig()
-	cfg.Datacenter = a.cfg.Datacenter
+	cfg.Datacenter, cfg.NodeName = a.cfg.Datacenter, a.cfg.NodeName
 	cfg.MaxBodyBytes = int64(a.cfg.HTTPLimits.MaxBodyBytes)
 	cfg.DefaultQueryTime, cfg.MaxQueryTime = a.cfg.DefaultQueryTime, a.cfg.MaxQueryTime
 	cfg.HoldTimeout = a.cfg.RPCHoldTimeout
@@ -62,7 +62,7 @@ func (a *Agent) openAPI() error {
 	}
 	server, err := api.New(cfg, deps,
 		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
-		catalogapi.Routes(a.cfg.Datacenter, a.datacenters),
+		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
 		operatorapi.Routes(quorum),
 	)
 	if err != nil {

@@ -183,7 +183,7 @@ func (a *Agent) stats() map[string]map[string]string {
 			out["serf_wan"] = a.wan.pool.Stats()
 		}
 		out["consul"] = map[string]string{
-			"acl": "disabled", "bootstrap": strconv.FormatBool(a.cfg.Bootstrap), "known_datacenters": a.knownDatacenters(),
+			"acl": "disabled", "bootstrap": strconv.FormatBool(a.cfg.Bootstrap), "known_datacenters": strconv.Itoa(len(datacenters{a}.Names())),
 			"leader": strconv.FormatBool(s.Role == core.Leader), "leader_addr": a.quorum.LeaderAddr(), "server": "true",
 		}
 	}

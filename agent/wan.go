@@ -7,12 +7,13 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"muster/agent/config"
+	"muster/api/catalogapi"
+	"muster/catalog"
 	"muster/gossip"
 )
 
@@ -93,14 +94,19 @@ func (w *wan) flood(ctx context.Context) {
 	}
 }
 
-// datacenters lists the known datacenters, nearest first: by the median of the
-// estimated round trips to their servers, and by name where there is none.
-func (a *Agent) datacenters() []string {
-	if a.wan == nil {
-		return []string{a.cfg.Datacenter}
+// datacenters is what this server knows of all datacenters: it implements
+// catalogapi.Datacenters.
+type datacenters struct{ agent *Agent }
+
+// Names implements catalogapi.Datacenters: by the median of the estimated round
+// trips to a datacenter's servers, and by name where there is none.
+func (d datacenters) Names() []string {
+	own := d.agent.cfg.Datacenter
+	if d.agent.wan == nil {
+		return []string{own}
 	}
-	far := a.wan.distances()
-	far[a.cfg.Datacenter] = append(far[a.cfg.Datacenter], 0) // this server itself
+	far := d.agent.wan.distances()
+	far[own] = append(far[own], 0) // this server itself
 	names := make([]string, 0, len(far))
 	for name, ds := range far {
 		slices.Sort(ds)
@@ -113,6 +119,29 @@ func (a *Agent) datacenters() []string {
 		return strings.Compare(x, y)
 	})
 	return names
+}
+
+// Coordinates implements catalogapi.Datacenters.
+func (d datacenters) Coordinates() []catalogapi.Distant {
+	out := []catalogapi.Distant{}
+	if d.agent.wan == nil {
+		return out
+	}
+	pool := d.agent.wan.pool
+	for _, m := range pool.Members() { // sorted by name, not by datacenter
+		c, ok := pool.CachedCoordinate(m.Name)
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(out, func(o catalogapi.Distant) bool { return o.Datacenter == m.Datacenter })
+		if i < 0 {
+			i = len(out)
+			out = append(out, catalogapi.Distant{Datacenter: m.Datacenter, AreaID: "wan"})
+		}
+		node := strings.TrimSuffix(m.Name, "."+m.Datacenter)
+		out[i].Coordinates = append(out[i].Coordinates, &catalog.NodeCoordinate{Node: node, Coord: c})
+	}
+	return out
 }
 
 // distances gives the estimated round trips, in seconds, from this server to the
@@ -162,5 +191,3 @@ func (a *Agent) poolOf(wan bool) (*gossip.Pool, error) {
 	}
 	return a.wan.pool, nil
 }
-
-func (a *Agent) knownDatacenters() string { return strconv.Itoa(len(a.datacenters())) }

@@ -66,7 +66,7 @@ func TestWAN_ServersOfAllDatacentersMeet(t *testing.T) {
 			return err
 		})
 	}
-	if got := west.datacenters(); got[0] != "west" {
+	if got := (datacenters{west.Agent}).Names(); got[0] != "west" {
 		t.Errorf("west has %v, want itself to be the nearest", got)
 	}
 
@@ -79,7 +79,7 @@ func TestWAN_ServersOfAllDatacentersMeet(t *testing.T) {
 		}
 		return nil
 	})
-	if got := east1.datacenters(); !slices.Equal(got, []string{"east"}) {
+	if got := (datacenters{east1.Agent}).Names(); !slices.Equal(got, []string{"east"}) {
 		t.Errorf("datacenters are %v after the other one's only server left", got)
 	}
 }

@@ -114,8 +114,10 @@ Where Muster answers differently, and why:
   ago may answer with old data.
 - A blocking query returns when its answer is different. Consul also returns
   where something else has moved its index.
-- `+"`?near=`"+` leaves the order as it is until coordinates come. `+"`?cached`"+` changes
-  nothing: every answer is kept, and current.
+- An answer that is sorted by `+"`?near=`"+` does not wake a blocking query because a
+  node has moved; nodes without coordinates come last. An update of a coordinate
+  takes effect at once, and one without `+"`Coord`"+` is refused.
+- `+"`?cached`"+` changes nothing: every answer is kept, and current.
 - A write from a web page of another site is refused with 403, unless
   `+"`http_config.response_headers`"+` names its origin.
 - Paths are matched as they were sent, without redirects to a cleaned form.

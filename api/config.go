@@ -16,6 +16,9 @@ type Config struct {
 	// Datacenter is this agent's own; a request that names another is refused.
 	Datacenter string
 
+	// NodeName is the node that ?near=_agent stands for.
+	NodeName string
+
 	// MaxBodyBytes bounds the body of a write: 512 KiB.
 	MaxBodyBytes int64
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/serf/coordinate"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -348,7 +349,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, func() []string { return []string{cfg.Datacenter} }), operatorapi.Routes(fakeQuorum{}), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), operatorapi.Routes(fakeQuorum{}), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,4 +429,14 @@ func authorizeByToken(_ context.Context, token string) (acl.Authorizer, error) {
 		return deny{}, nil
 	}
 	return nil, catalog.Errorf(catalog.Denied, "ACL not found")
+}
+
+// fakeDatacenters is one datacenter with one server.
+type fakeDatacenters struct{ own string }
+
+func (d fakeDatacenters) Names() []string { return []string{d.own} }
+
+func (d fakeDatacenters) Coordinates() []catalogapi.Distant {
+	at := &coordinate.Coordinate{Vec: make([]float64, 8), Error: 1.5, Height: 1e-05}
+	return []catalogapi.Distant{{Datacenter: d.own, AreaID: "wan", Coordinates: []*catalog.NodeCoordinate{{Node: "s1", Coord: at}}}}
 }

@@ -163,6 +163,9 @@ func (c *call) question() string {
 			for _, v := range values {
 				part("=" + v)
 			}
+			if p.Name == "near" && values[0] != "" {
+				part(strconv.FormatUint(c.s.deps.Replica.Store().View().Moved(), 10))
+			}
 		}
 	}
 	return b.String()

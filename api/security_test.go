@@ -205,7 +205,7 @@ func (d deny) ViewID() string                           { return fmt.Sprint(map[
 // nothing of what is there.
 func TestACL_EveryRouteAsks(t *testing.T) {
 	public := map[string]bool{ // what Consul tells everyone too
-		"/v1/status/leader": true, "/v1/status/peers": true, "/v1/catalog/datacenters": true, "/v1/test/panic": true,
+		"/v1/status/leader": true, "/v1/status/peers": true, "/v1/catalog/datacenters": true, "/v1/coordinate/datacenters": true, "/v1/test/panic": true,
 	}
 	allowed := true
 	r := newRig(t, func(_ *api.Config, d *api.Deps) {
@@ -219,6 +219,7 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		"/v1/catalog/deregister":     `{"Node":"topsecret"}`,
 		"/v1/agent/service/register": `{"Name":"topsecret"}`,
 		"/v1/agent/check/register":   `{"Name":"topsecret","TTL":"10s"}`,
+		"/v1/coordinate/update":      `{"Node":"topsecret","Coord":{"Vec":[0,0,0,0,0,0,0,0]}}`,
 	}
 	writes := r.replica.writes.Load()
 	for _, route := range r.server.Routes() {

@@ -97,6 +97,7 @@ func (c *call) parse() (err error) {
 		c.req.Query = url.Values{}
 		return invalid("the query string is malformed: %v", err)
 	}
+	c.nearAgent()
 	q := c.req.Query
 	if c.cluster {
 		if c.hops, err = parseHops(c.r.Header); err != nil {
@@ -130,6 +131,19 @@ func (c *call) parse() (err error) {
 		c.req.Body, err = c.body()
 	}
 	return err
+}
+
+// nearAgent names the agent that ?near=_agent means, also to whoever the request
+// is passed on to: it is the one that was asked first.
+func (c *call) nearAgent() {
+	if c.cluster || c.req.Query.Get("near") != "_agent" {
+		return
+	}
+	c.req.Query.Set("near", c.s.cfg.NodeName)
+	r, u := *c.r, *c.r.URL
+	u.RawQuery = c.req.Query.Encode()
+	r.URL = &u
+	c.r = &r
 }
 
 // bodyTimeout is how long a caller may take to send a body.

@@ -30,9 +30,9 @@ func (c *Coordinates) Validate() error {
 		case u.Coord == nil:
 			return Errorf(Invalid, "coordinate update: Coord of node %q must be given", u.Node)
 		case len(u.Coord.Vec) != dimensions:
-			return Errorf(Internal, "incompatible coordinate")
+			return Errorf(Invalid, "incompatible coordinate")
 		case !u.Coord.IsValid():
-			return Errorf(Internal, "invalid coordinate")
+			return Errorf(Invalid, "invalid coordinate")
 		}
 	}
 	return nil

@@ -58,6 +58,14 @@ type Config struct {
 	GossipLAN gossip.Timing
 	GossipWAN gossip.Timing
 
+	// DisableCoordinates keeps this node's network coordinate out of the catalog.
+	// CoordinateInterval is the least pause between two updates of it, default
+	// 15s; CoordinateRate how many the whole cluster may send in a second,
+	// default 64.
+	DisableCoordinates bool
+	CoordinateInterval time.Duration
+	CoordinateRate     float64
+
 	// BindAddr is the IP for traffic between agents; SerfBindAddr and
 	// SerfWANBindAddr, those of gossip, are the same unless given. They may be
 	// 0.0.0.0.

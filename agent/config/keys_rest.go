@@ -114,16 +114,15 @@ func notYet() []Key {
 			peering.enabled bool
 			peering.test_allow_peer_registrations bool
 			xds.update_max_per_second number`),
-		rows(Later, "requests are not passed on to other datacenters yet, and coordinates are not in the catalog", `
+		rows(Later, "requests are not passed on to other datacenters yet", `
 			advertise_addr_wan_ipv4
 			advertise_addr_wan_ipv6
-			disable_coordinates bool
 			primary_gateways list @primary-gateway
 			primary_gateways_interval duration
 			serf_wan_allowed_cidrs list @serf-wan-allowed-cidrs
-			sync_coordinate_interval_min duration
-			sync_coordinate_rate_target number
 			translate_wan_addrs bool
+`),
+		rows(Later, "no effect: updates of coordinates are batched as all writes are", `
 			consul.coordinate.update_batch_size int
 			consul.coordinate.update_max_batches int
 			consul.coordinate.update_period duration`),

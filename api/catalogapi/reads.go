@@ -10,7 +10,8 @@ import (
 )
 
 func listNodes(v *state.View, r *api.Request) (any, error) {
-	return slices.DeleteFunc(v.Nodes(), func(n *catalog.Node) bool { return !r.Options.MatchMeta(n.Meta) }), nil
+	nodes := slices.DeleteFunc(v.Nodes(), func(n *catalog.Node) bool { return !r.Options.MatchMeta(n.Meta) })
+	return sortNear(v, r, nodes, func(n *catalog.Node) string { return n.Node }), nil
 }
 
 func listServices(v *state.View, r *api.Request) (any, error) {
@@ -43,7 +44,7 @@ func catalogInstances(find func(v *state.View, name string) []state.Instance) fu
 				list = append(list, newServiceNode(in))
 			}
 		}
-		return list, nil
+		return sortNear(v, r, list, func(s serviceNode) string { return s.Node }), nil
 	}
 }
 
@@ -64,7 +65,7 @@ func healthInstances(find func(v *state.View, name string) []state.Instance) fun
 				list = append(list, instance(in))
 			}
 		}
-		return list, nil
+		return sortNear(v, r, list, func(in instance) string { return in.Node.Node }), nil
 	}
 }
 
@@ -131,7 +132,7 @@ func serviceChecks(v *state.View, r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onMatchingNodes(v, r, v.ServiceChecks(name)), nil
+	return checksNear(v, r, v.ServiceChecks(name)), nil
 }
 
 func checksInState(v *state.View, r *api.Request) (any, error) {
@@ -139,18 +140,19 @@ func checksInState(v *state.View, r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onMatchingNodes(v, r, v.ChecksInState(status)), nil
+	return checksNear(v, r, v.ChecksInState(status)), nil
 }
 
-// onMatchingNodes keeps the checks of nodes with the metadata asked for.
-func onMatchingNodes(v *state.View, r *api.Request, checks []*catalog.Check) []*catalog.Check {
-	if len(r.Options.NodeMeta) == 0 {
-		return checks
+// checksNear keeps the checks of nodes with the metadata asked for, and sorts
+// them by distance where that was asked for.
+func checksNear(v *state.View, r *api.Request, checks []*catalog.Check) []*catalog.Check {
+	if len(r.Options.NodeMeta) > 0 {
+		checks = slices.DeleteFunc(checks, func(c *catalog.Check) bool {
+			n := v.Node(c.Node)
+			return n == nil || !r.Options.MatchMeta(n.Meta)
+		})
 	}
-	return slices.DeleteFunc(checks, func(c *catalog.Check) bool {
-		n := v.Node(c.Node)
-		return n == nil || !r.Options.MatchMeta(n.Meta)
-	})
+	return sortNear(v, r, checks, func(c *catalog.Check) string { return c.Node })
 }
 
 // needed is a variable of the path that must not be empty.

@@ -14,15 +14,23 @@ type handlers struct{ datacenter string }
 var (
 	filter   = api.Param{Name: "filter", Doc: "an expression that entries must match"}
 	nodeMeta = api.Param{Name: "node-meta", Doc: "key:value of the node's metadata; repeatable, all must match", Repeats: true}
-	near     = api.Param{Name: "near", Doc: "accepted; entries stay sorted by name, as for nodes without coordinates"}
+	near     = api.Param{Name: "near", Doc: "sort by the estimated round trip from this node, nearest first; _agent is the agent that is asked"}
+	segment  = api.Param{Name: "segment", Doc: "a network segment; only the one without a name is known"}
 	tag      = api.Param{Name: "tag", Doc: "a tag of the instance; repeatable, all must match", Repeats: true}
 	passing  = api.Param{Name: "passing", Doc: "only instances whose checks all pass"}
 )
 
-// Routes are the routes below /v1/catalog and /v1/health, and what else is made
-// of the catalog. datacenters lists the
-// known ones, nearest first.
-func Routes(datacenter string, datacenters func() []string) []api.Route {
+// Datacenters is what a server knows of all datacenters.
+type Datacenters interface {
+	// Names lists the known ones, nearest first.
+	Names() []string
+	// Coordinates are those of the servers in the pool of all datacenters.
+	Coordinates() []Distant
+}
+
+// Routes are the routes below /v1/catalog, /v1/health and /v1/coordinate, and what
+// else is made of the catalog.
+func Routes(datacenter string, far Datacenters) []api.Route {
 	h := handlers{datacenter}
 	byName, byMesh := (*state.View).ServiceInstances, (*state.View).ConnectInstances
 	return []api.Route{
@@ -40,7 +48,29 @@ func Routes(datacenter string, datacenters func() []string) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/datacenters", Kind: api.Read,
 			Doc: "Lists the known datacenters, the nearest first.",
-			Ask: func(*api.Request) (any, error) { return datacenters(), nil },
+			Ask: func(*api.Request) (any, error) { return far.Names(), nil },
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/coordinate/datacenters", Kind: api.Read,
+			Doc: "Lists the network coordinates of the servers of all datacenters.",
+			Ask: func(*api.Request) (any, error) { return far.Coordinates(), nil },
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/coordinate/nodes", Kind: api.Read,
+			Doc:    "Lists the network coordinates of the nodes.",
+			Params: []api.Param{segment},
+			View:   listCoordinates, Visible: visibleCoordinates,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/coordinate/node/{node}", Kind: api.Read,
+			Doc:    "Reads the network coordinate of a node.",
+			Params: []api.Param{segment},
+			View:   readCoordinate, Visible: visibleCoordinates,
+		},
+		{
+			Method: http.MethodPut, Path: "/v1/coordinate/update", Kind: api.Write,
+			Doc:     "Sets the network coordinate of a node.",
+			Command: h.updateCoordinate,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/nodes", Kind: api.Read,
