@@ -52,24 +52,26 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/coordinate/datacenters", Kind: api.Read,
-			Doc: "Lists the network coordinates of the servers of all datacenters.",
-			Ask: func(*api.Request) (any, error) { return far.Coordinates(), nil },
+			Doc:    "Lists the network coordinates of the servers of all datacenters.",
+			Answer: []Distant{},
+			Ask:    func(*api.Request) (any, error) { return far.Coordinates(), nil },
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/coordinate/nodes", Kind: api.Read,
 			Doc:    "Lists the network coordinates of the nodes.",
-			Params: []api.Param{segment},
-			View:   listCoordinates, Visible: visibleCoordinates,
+			Params: []api.Param{segment}, Answer: []*catalog.NodeCoordinate{},
+			View: listCoordinates, Visible: visibleCoordinates,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/coordinate/node/{node}", Kind: api.Read,
 			Doc:    "Reads the network coordinate of a node.",
-			Params: []api.Param{segment},
-			View:   readCoordinate, Visible: visibleCoordinates,
+			Params: []api.Param{segment}, Answer: []*catalog.NodeCoordinate{},
+			View: readCoordinate, Visible: visibleCoordinates,
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/coordinate/update", Kind: api.Write,
 			Doc:     "Sets the network coordinate of a node.",
+			Body:    catalog.NodeCoordinate{},
 			Command: h.updateCoordinate,
 		},
 		{
