@@ -48,7 +48,7 @@ type Engine struct {
 
 	now    core.Instant
 	status core.Status // as of the last Changed
-	ready  uint64      // commit index known when the server started
+	ready  readiness
 	failed error
 	faults uint64 // messages that contradicted committed state
 
@@ -116,7 +116,7 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		core:     c,
 		host:     host,
 		disk:     disk{log: l},
-		ready:    max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
+		ready:    newReadiness(r, now+core.Instant(readyTimeouts*cfg.ElectionTimeoutMax)),
 		durable:  r.LastIndex,
 		snapshot: r.Snapshot,
 		receiver: &receiver{snapshots: l.Snapshots()},
@@ -164,6 +164,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 		e.core.Tick(now)
 	}
 	e.yieldIfStalled()
+	e.askReady()
 	for e.core.HasOutput() {
 		o := e.core.Output()
 		e.carryOut(&o)
@@ -171,6 +172,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 	e.grantLease() // what was heard may have prolonged it
 	e.applyCommitted()
 	e.waiting.expire(now)
+	e.becomeReady()
 	return nil
 }
 
@@ -219,7 +221,7 @@ func (e *Engine) propose(ps []Proposal) {
 
 // Deadline is when the next Turn is wanted at the latest.
 func (e *Engine) Deadline() core.Instant {
-	return min(e.core.Deadline(), e.waiting.deadline(), e.stallDeadline())
+	return min(e.core.Deadline(), e.waiting.deadline(), e.stallDeadline(), e.readyDeadline())
 }
 
 // refresh copies what the rest of the engine asks of the core's state.

@@ -25,8 +25,8 @@ type Status struct {
 	Applied     uint64
 	AppliedTerm uint64
 	Pending     uint64
-	// Ready: all that was known to be committed when this server started is
-	// applied. Until then even a stale read would go back in time.
+	// Ready: this server's state has all that it had shown before it last
+	// stopped. Until then even a stale read would go back in time.
 	Ready bool
 	// Snapshot is the newest on this server's disk, or zero.
 	Snapshot core.SnapshotMeta
@@ -90,7 +90,7 @@ func (n *Node) publish(now core.Instant) {
 		at:          now,
 		applied:     e.applied,
 		appliedTerm: e.appliedTerm,
-		ready:       e.applied >= e.ready,
+		ready:       e.ready.done,
 		snapshot:    e.snapshot,
 		promise:     e.promise,
 		faults:      e.faults,
@@ -110,7 +110,7 @@ func (e *Engine) differs(p *page) bool {
 		s.ConfigIndex != p.core.ConfigIndex || s.Voteless != p.core.Voteless ||
 		e.promise.ClusterID != p.promise.ClusterID ||
 		e.snapshot.Index != p.snapshot.Index ||
-		(e.applied >= e.ready) != p.ready ||
+		e.ready.done != p.ready ||
 		(e.appliedTerm == s.Term) != (p.appliedTerm == p.core.Term)
 }
 
@@ -181,8 +181,7 @@ func (n *Node) IsLeader() bool {
 	return p.core.Role == core.Leader && p.appliedTerm == p.core.Term
 }
 
-// Ready says whether all is applied that was known to be committed when this
-// server started, as Status.Ready, without a copy.
+// Ready is Status.Ready, without a copy.
 func (n *Node) Ready() bool { return n.board.page.Load().ready }
 
 // Changed returns a channel that is closed at the next change of role, term,

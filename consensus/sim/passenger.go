@@ -17,9 +17,9 @@ type Passenger interface {
 	// about to start; Leave says that this server is gone.
 	Board(server int) consensus.FSM
 	Leave(server int)
-	// Serving says, after each turn of a server that is up, whether it may answer
-	// stale reads.
-	Serving(server int, ready bool)
+	// Serving says, after each turn of a server that may answer stale reads, whether
+	// a leader has confirmed that they show all that it ever showed.
+	Serving(server int, confirmed bool)
 	// Asked is called when a linearizable read begins. What it returns is given
 	// to Answered, with the server on which the read may look now.
 	Asked() any

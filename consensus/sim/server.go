@@ -123,7 +123,9 @@ func (s *server) turn() {
 	s.sim.check.turned(s)
 	s.notice()
 	if p := s.sim.passenger; p != nil {
-		p.Serving(s.number, s.engine.Applied() >= 0)
+		if ready, confirmed := s.engine.Ready(); ready {
+			p.Serving(s.number, confirmed)
+		}
 		s.sim.ask(p)
 	}
 	s.setAlarm()
