@@ -116,7 +116,7 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		core:     c,
 		host:     host,
 		disk:     disk{log: l},
-		ready:    newReadiness(r, now+core.Instant(readyTimeouts*cfg.ElectionTimeoutMax)),
+		ready:    newReadiness(r),
 		durable:  r.LastIndex,
 		snapshot: r.Snapshot,
 		receiver: &receiver{snapshots: l.Snapshots()},
@@ -138,6 +138,7 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		e.log.Warn("raft log was repaired", "what", repair)
 	}
 	e.refresh()
+	e.ready.giveUp = now + e.readyPatience()
 	e.commit = e.status.Commit
 	e.lastQueued = core.EntryID{Index: e.status.LastIndex, Term: e.status.LastTerm}
 	return e, nil

@@ -26,13 +26,12 @@ type readiness struct {
 // leader before it answers stale reads without.
 const readyTimeouts = 20
 
-func newReadiness(r core.Restored, giveUp core.Instant) readiness {
+func newReadiness(r core.Restored) readiness {
 	fresh := r.LastIndex == 0 && r.Snapshot.Index == 0 // it has never shown anything
 	return readiness{
-		done:   fresh,
-		asked:  fresh,
-		disk:   max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
-		giveUp: giveUp,
+		done:  fresh,
+		asked: fresh,
+		disk:  max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
 	}
 }
 
@@ -50,7 +49,7 @@ func (e *Engine) askReady() {
 	r.giveUp = e.now + e.readyPatience()
 	if !r.asking && !r.asked && e.now >= r.next {
 		r.asking = true
-		e.core.ReadIndex(e.now, e.waiting.read([]Waiter{readyWaiter{e}}))
+		e.core.ReadIndex(e.now, e.waiting.read([]Waiter{readyWaiter{e}}), core.ReadByRound)
 	}
 }
 
@@ -62,7 +61,7 @@ func (e *Engine) becomeReady() {
 }
 
 func (e *Engine) readyPatience() core.Instant {
-	return core.Instant(readyTimeouts * e.cfg.ElectionTimeoutMax)
+	return core.Instant(readyTimeouts * e.status.Config.Timing.ElectionMax)
 }
 
 // readyDeadline is when there is something to do for readiness. Where an index is
@@ -88,7 +87,7 @@ func (w readyWaiter) Done(res Result) {
 	r := &w.e.ready
 	r.asking = false
 	if res.Err != nil {
-		r.next = w.e.now + core.Instant(w.e.cfg.Heartbeat)
+		r.next = w.e.now + core.Instant(w.e.status.Config.Timing.Heartbeat)
 		return
 	}
 	r.asked = true
