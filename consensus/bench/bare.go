@@ -168,17 +168,14 @@ func newBarePeer(work func() error) (*barePeer, error) {
 	}
 	defer l.Close()
 	p := &barePeer{command: make([]byte, commandBytes), reply: make([]byte, 32), done: make(chan error, 1)}
-	go func() {
-		conn, err := l.Accept()
-		if err == nil {
-			err = serveBare(conn, work)
-		}
-		p.done <- err
-	}()
 	if p.conn, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		l.Close()
-		return nil, errors.Join(err, <-p.done)
+		return nil, err
 	}
+	conn, err := l.Accept()
+	if err != nil {
+		return nil, errors.Join(err, p.conn.Close())
+	}
+	go func() { p.done <- serveBare(conn, work) }()
 	return p, nil
 }
 

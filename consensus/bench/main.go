@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type options struct {
 	span    time.Duration // of one measurement
 	levels  []int         // proposers
 	systems []system
+	profile string // file for a CPU profile of all rounds; "" for none
 }
 
 func run(ctx context.Context, args []string) error {
@@ -42,6 +44,17 @@ func run(ctx context.Context, args []string) error {
 	defer os.RemoveAll(dir)
 	o.dir = dir
 
+	if o.profile != "" {
+		f, err := os.Create(o.profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	var t table
 	for r := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", r+1, o.rounds)
@@ -59,6 +72,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.dir, "dir", "", "where the logs are written: a directory on the disk to measure; default is the system's for temporary files")
 	fs.IntVar(&o.rounds, "rounds", 5, "how often all is measured; the median counts")
 	fs.DurationVar(&o.span, "span", 1500*time.Millisecond, "how long one measurement takes")
+	fs.StringVar(&o.profile, "cpuprofile", "", "file to write a CPU profile to; its tag \"system\" tells who used it")
 	levels := fs.String("proposers", "1,16,256,1024", "how many propose at the same time, each waiting for its commit")
 	names := fs.String("systems", strings.Join(systemNames(), ","), "what is measured")
 	if err := fs.Parse(args); err != nil {
@@ -122,7 +136,8 @@ func findSystem(name string) (system, bool) {
 
 // round measures everything once, on fresh logs.
 func (o options) round(ctx context.Context, t *table, r int) (err error) {
-	bare, err := measureBare(ctx, o.dir, o.span/2)
+	var bare bareTimes
+	labelled("bare", func() { bare, err = measureBare(ctx, o.dir, o.span/2) })
 	if err != nil {
 		return fmt.Errorf("bare system calls: %w", err)
 	}
@@ -140,14 +155,16 @@ func (o options) round(ctx context.Context, t *table, r int) (err error) {
 		if err != nil {
 			return err
 		}
-		if clusters[i], err = s.start(ctx, dir); err != nil {
+		labelled(s.name, func() { clusters[i], err = s.start(ctx, dir) })
+		if err != nil {
 			return fmt.Errorf("start %s: %w", s.name, err)
 		}
 	}
 	for _, n := range o.levels {
 		for i := range o.systems {
 			at := (i + r) % len(o.systems) // another goes first in each round
-			m, err := measure(ctx, clusters[at], n, o.span)
+			var m measurement
+			labelled(o.systems[at].name, func() { m, err = measure(ctx, clusters[at], n, o.span) })
 			if err != nil {
 				return fmt.Errorf("%s, %d proposers: %w", o.systems[at].name, n, err)
 			}
@@ -155,4 +172,10 @@ func (o options) round(ctx context.Context, t *table, r int) (err error) {
 		}
 	}
 	return nil
+}
+
+// labelled runs f so that a CPU profile tells its share, with that of all
+// goroutines it starts, by name.
+func labelled(name string, f func()) {
+	pprof.Do(context.Background(), pprof.Labels("system", name), func(context.Context) { f() })
 }
