@@ -41,6 +41,9 @@ func (e *Engine) applyCommitted() {
 			a.hi = a.entries[len(a.entries)-1].Index
 		}
 		a.waiting = e.waiting.upTo(a.hi)
+		if n := len(a.waiting); n > 0 {
+			e.crowd = n
+		}
 		if e.Observe != nil {
 			for _, p := range a.waiting {
 				e.Observe(core.Duration(e.now - p.at))

@@ -58,6 +58,7 @@ type Engine struct {
 	// appliedTerm is the term of the entry at applied.
 	appliedTerm uint64
 	applying    bool // an apply task is on its lane
+	crowd       int  // how many proposals were answered together, the last time that any were
 
 	tail    tail
 	waiting waiting
@@ -224,6 +225,9 @@ func (e *Engine) propose(ps []Proposal) {
 func (e *Engine) Deadline() core.Instant {
 	return min(e.core.Deadline(), e.waiting.deadline(), e.stallDeadline(), e.readyDeadline())
 }
+
+// crowded says that several propose at the same time.
+func (e *Engine) crowded() bool { return e.crowd > 1 }
 
 // refresh copies what the rest of the engine asks of the core's state.
 func (e *Engine) refresh() { e.status = e.core.Status() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +92,11 @@ func (n *Node) loop(ctx context.Context) error {
 			return nil
 		case <-n.inbox.wake:
 		case <-timer.C:
+		}
+		if n.engine.crowded() {
+			// Whoever was just answered is about to ask again. Those who get to do
+			// so first share this turn, and with it writes and messages.
+			runtime.Gosched()
 		}
 		in := n.inbox.take()
 		now := clock() // after take: see Engine.Turn
