@@ -97,8 +97,7 @@ func (c Config) Validate() error {
 }
 
 func validDomain(name string) bool {
-	_, ok := dns.IsDomainName(name)
-	return ok && name != "" && name != "."
+	return name != "" && name != "." && isName(name)
 }
 
 // inTTL: a TTL is 31 bits of seconds (RFC 2181 §8).

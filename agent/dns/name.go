@@ -119,15 +119,26 @@ var escaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `(`, `\(`, `)`, `\)`, `;
 // fqdn puts a name into a zone; ok is false where that isn't valid in DNS.
 func fqdn(name, in string) (full string, ok bool) {
 	full = escaper.Replace(name) + in
-	_, ok = dns.IsDomainName(full)
-	return full, ok && name != ""
+	return full, name != "" && isName(full)
+}
+
+// isName says whether a name can be written in a message (RFC 1035 §2.3.4).
+// dns.IsDomainName takes some that are a little longer than the 255 octets.
+func isName(name string) bool {
+	if _, ok := dns.IsDomainName(name); !ok {
+		return false
+	}
+	size := 1
+	for _, label := range dns.SplitDomainName(name) {
+		size += len(unescape(label)) + 1
+	}
+	return size <= 255
 }
 
 // hostname reads an address that is no IP as a name.
 func hostname(address string) (name string, ok bool) {
 	name = dns.Fqdn(address)
-	_, ok = dns.IsDomainName(name)
-	return name, ok && address != "" && name != "." && !strings.ContainsAny(address, " /:")
+	return name, isName(name) && address != "" && name != "." && !strings.ContainsAny(address, " /:")
 }
 
 // hexAddr is an address as the first label of a name below "addr".

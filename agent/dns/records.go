@@ -209,8 +209,8 @@ func nodePlace(n *catalog.Node) place {
 // what the first doesn't have; ok is false where there is none.
 func placeOf(address string, tagged ...string) (p place, ok bool) {
 	if _, err := netip.ParseAddr(address); err != nil && address != "" {
-		if p.name, ok = hostname(address); ok {
-			return p, true
+		if name, ok := hostname(address); ok {
+			return place{name: name}, true
 		}
 	}
 	for _, text := range append([]string{address}, tagged...) {
