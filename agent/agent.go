@@ -58,6 +58,9 @@ type Options struct {
 	// Load reads the configuration again when a user asks for a reload over
 	// HTTP; nil refuses that.
 	Load func() (*config.Config, error)
+	// Monitor gives the lines of the log from a level on, in JSON or as text,
+	// until leave is called; nil refuses to.
+	Monitor func(level slog.Level, json bool) (lines <-chan []byte, leave func())
 }
 
 // New takes the data directory and binds all ports, so that what can go wrong

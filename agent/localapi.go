@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"runtime"
 	"strconv"
@@ -30,13 +31,19 @@ type localAPI struct {
 
 // AddService implements agentapi.Local.
 func (l localAPI) AddService(svc catalog.Service, defs []agentapi.Check, o agentapi.Options) error {
-	definitions := make([]checks.Definition, len(defs))
-	for i, d := range defs {
-		definitions[i] = checks.Definition(d)
+	options := local.Options{Source: local.SourceAPI, Token: o.Token, ReplaceChecks: o.ReplaceChecks}
+	if side := o.Sidecar; side != nil {
+		options.Sidecar = &local.Sidecar{Service: side.Service, Checks: definitions(side.Checks), Token: side.Token}
 	}
-	return l.State.AddService(svc, definitions, local.Options{
-		Source: local.SourceAPI, Token: o.Token, ReplaceChecks: o.ReplaceChecks,
-	})
+	return l.State.AddService(svc, definitions(defs), options)
+}
+
+func definitions(defs []agentapi.Check) []checks.Definition {
+	out := make([]checks.Definition, len(defs))
+	for i, d := range defs {
+		out[i] = checks.Definition(d)
+	}
+	return out
 }
 
 // AddCheck implements agentapi.Local.
@@ -71,8 +78,11 @@ func (l localAPI) Join(ctx context.Context, address string, wan bool) error {
 	if err != nil {
 		return catalog.Errorf(catalog.Invalid, "%v", err)
 	}
-	_, err = pool.Join(ctx, []string{address})
-	return err
+	if _, err := pool.Join(ctx, []string{address}); err != nil {
+		// In the form that Consul's clients know.
+		return catalog.Errorf(catalog.Internal, "1 error occurred:\n\t* Failed to join %s: %v\n\n", address, err)
+	}
+	return nil
 }
 
 // Leave implements agentapi.Cluster.
@@ -104,6 +114,15 @@ func (l localAPI) Reload(context.Context) error {
 		return fmt.Errorf("reload the configuration; it stays as it was: %w", err)
 	}
 	return l.agent.Reload(cfg)
+}
+
+// Monitor implements agentapi.Process.
+func (l localAPI) Monitor(level slog.Level, json bool) (<-chan []byte, func(), error) {
+	if l.agent.opts.Monitor == nil {
+		return nil, nil, catalog.Errorf(catalog.Internal, "this agent was started without a log that can be watched")
+	}
+	lines, leave := l.agent.opts.Monitor(level, json)
+	return lines, leave, nil
 }
 
 // Version implements agentapi.Process.

@@ -123,7 +123,7 @@ Where Muster answers differently, and why:
 - Paths are matched as they were sent, without redirects to a cleaned form.
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.
-- Sidecar services and the locality of nodes are refused with 400 for now.
+- The locality of nodes is refused with 400 for now.
 - A check registered in the catalog with an unknown status is refused, and so is a
   write to a datacenter that can't be reached; Consul answers both with true.
 - Docker and OS service checks are refused by name (Consul, too, runs the latter on

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -155,11 +156,13 @@ type fakeAgent struct {
 	services map[string]*catalog.Service
 	checks   map[string]*catalog.Check
 	changed  chan struct{}
+	lines    chan []byte // of the log
+	sidecar  *agentapi.Sidecar
 	calls    []string // of the cluster's and the process's methods
 }
 
 func newAgent() *fakeAgent {
-	return &fakeAgent{services: map[string]*catalog.Service{}, checks: map[string]*catalog.Check{}, changed: make(chan struct{})}
+	return &fakeAgent{services: map[string]*catalog.Service{}, checks: map[string]*catalog.Check{}, changed: make(chan struct{}), lines: make(chan []byte)}
 }
 
 func (a *fakeAgent) update(change func() error) error {
@@ -207,6 +210,7 @@ func (a *fakeAgent) AddService(s catalog.Service, checks []agentapi.Check, o age
 			clear(a.checks)
 		}
 		a.services[catalog.Fold(s.ID)] = &s
+		a.sidecar = o.Sidecar
 		for i, c := range checks {
 			if c.CheckID == "" {
 				c.CheckID = fmt.Sprintf("service:%s:%d", s.ID, i+1)
@@ -297,6 +301,10 @@ func (a *fakeAgent) ForceLeave(node string, prune, wan bool) error {
 	return a.called("force-leave %s %v %v", node, prune, wan)
 }
 func (a *fakeAgent) Reload(context.Context) error { return a.called("reload") }
+
+func (a *fakeAgent) Monitor(level slog.Level, json bool) (<-chan []byte, func(), error) {
+	return a.lines, func() { _ = a.called("left the log at %v %v", level, json) }, nil
+}
 
 func (a *fakeAgent) Version() agentapi.Version { return agentapi.Version{HumanVersion: "1.21.4"} }
 

@@ -60,6 +60,8 @@ func (c *call) render(answer any) error {
 	switch body := answer.(type) {
 	case nil:
 		c.respond(status, jsonType, nil)
+	case Lines:
+		c.sendLines(status, body)
 	case Raw:
 		c.respond(status, body.ContentType, body.Data)
 	default:

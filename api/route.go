@@ -114,6 +114,16 @@ type Answer struct {
 	Body any
 }
 
+// Lines is a body that goes on: each line, with its end, as it comes, until Next
+// fails or the agent ends.
+type Lines struct {
+	ContentType string
+	// Next waits for the next line.
+	Next func(ctx context.Context) ([]byte, error)
+	// Close is called when nobody reads on.
+	Close func()
+}
+
 // Raw is a body that is finished already.
 type Raw struct {
 	ContentType string

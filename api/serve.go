@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -55,10 +54,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, cluster bool) {
 	c := &call{s: s, w: w, r: r, row: row, cluster: cluster, hops: maxHops}
 	c.req = &Request{ctx: r.Context(), vars: vars, Accept: r.Header.Get("Accept")}
 	if c.streams = row.wantsStream(r); c.streams {
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(s.draining, cancel)()
-		c.req.ctx = ctx
+		var end func()
+		c.req.ctx, end = s.untilDrained(r.Context())
+		defer end()
 	}
 	done := row.metrics.begin()
 	defer func() { done(c.status, c.streams || c.req.Options.Index > 0) }()

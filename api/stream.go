@@ -236,6 +236,30 @@ func (e *events) write(parts ...string) error {
 	return e.conn.Flush()
 }
 
+// sendLines answers with lines as they come.
+func (c *call) sendLines(status int, body Lines) {
+	defer body.Close()
+	ctx, end := c.s.untilDrained(c.req.ctx)
+	defer end()
+	c.w.Header().Set("Content-Type", body.ContentType)
+	c.status = status
+	c.w.WriteHeader(status)
+	out := &events{w: c.w, conn: http.NewResponseController(c.w)}
+	var line []byte
+	for err := out.write(); err == nil; err = out.write(string(line)) {
+		if line, err = body.Next(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// untilDrained gives a context that also ends when the agent does. Call end.
+func (s *Server) untilDrained(parent context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancel(parent)
+	stop := context.AfterFunc(s.draining, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // relayStream hands a stream on from another agent, each part as it comes.
 func (c *call) relayStream(body io.Reader) {
 	conn := http.NewResponseController(c.w)

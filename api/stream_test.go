@@ -289,3 +289,45 @@ func TestStream_ThroughAClientAgentUntilTheServerDrains(t *testing.T) {
 		t.Errorf("ends with %q, %v", got, lines.Err())
 	}
 }
+
+func TestMonitor_GivesLinesAsTheyCome(t *testing.T) {
+	r := newRig(t)
+	front := httptest.NewServer(r.users)
+	defer front.Close()
+	resp, err := http.Get(front.URL + "/v1/agent/monitor?loglevel=debug&logjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for _, want := range []string{"one", "two"} {
+		r.agent.lines <- []byte(want + "\n")
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("got %q, want %q", lines.Text(), want)
+		}
+	}
+	r.server.Drain()
+	if lines.Scan() || lines.Err() != nil {
+		t.Errorf("ends with %q, %v", lines.Text(), lines.Err())
+	}
+	front.Close() // waits for the handler
+	if len(r.agent.calls) != 1 || r.agent.calls[0] != "left the log at DEBUG true" {
+		t.Errorf("calls %q", r.agent.calls)
+	}
+	if w := r.do("GET", "/v1/agent/monitor?loglevel=loud", ""); w.Code != 400 || w.Body.String() != "Unknown log level: loud" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestRegister_PassesTheSidecarOn(t *testing.T) {
+	r := newRig(t)
+	body := `{"Name":"web","Port":80,"Connect":{"sidecar_service":{"Port":20000,"Check":{"TTL":"10s"},"Token":"t","Proxy":{"upstreams":[{"DestinationName":"db"}]}}}}`
+	if w := r.do("PUT", "/v1/agent/service/register", body); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	side := r.agent.sidecar
+	if side == nil || side.Service.Port != 20000 || len(side.Checks) != 1 || side.Checks[0].TTL != 10*time.Second || side.Token != "t" ||
+		len(side.Service.Proxy.Upstreams) != 1 || side.Service.ID != "" || side.Service.Service != "" {
+		t.Errorf("%+v", side)
+	}
+}

@@ -127,12 +127,12 @@ func (s *Service) validateOn(node string) error {
 	if err := invalid(faults); err != nil {
 		return err
 	}
-	return s.validateMesh()
+	return s.ValidateMesh()
 }
 
-// validateMesh checks what a proxy or a mesh-capable service must have. Its
+// ValidateMesh checks what a proxy or a mesh-capable service must have. Its
 // faults come as the list that Consul gives.
-func (s *Service) validateMesh() error {
+func (s *Service) ValidateMesh() error {
 	var faults []string
 	reachable := s.Port != 0 || s.SocketPath != ""
 	if s.Kind == KindConnectProxy {

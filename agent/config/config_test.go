@@ -106,7 +106,7 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`service { name = "a" check { id = "x" check_id = "y" ttl = "1s" } }`, `has two IDs`},
 		{`check { ttl = "1s" }`, `has no name`},
 		{`check { name = "a" args = ["x"] script_args = ["y"] interval = "1s" }`, `has both args and script_args`},
-		{`service { name = "a" connect { sidecar_service { } } }`, `invalid config key service.connect.sidecar_service`},
+		{`service { name = "a" connect { sidecar_service { connect { sidecar_service { } } } } }`, `the sidecar of "a" can't have one itself`},
 		{`data_dir = `, `-hcl 2:1`},
 		{`log_json = maybe`, `-hcl 2:1`},
 	} {
@@ -262,6 +262,7 @@ service {
   check { id = "one" http = "http://localhost" interval = "10s" timeout = "1s" header { X-A = ["1"] } deregister_critical_service_after = "90m" }
   check { ttl = "15s" }
   proxy { config { n = 1 x = 1.5 } }
+  connect { sidecar_service { port = 20000 check { ttl = "20s" } proxy { upstreams { destination_name = "db" } } } }
 }
 check { name = "disk" script_args = ["true"] interval = "30s" }`)
 	svc := c.Definitions.Services[0]
@@ -275,6 +276,10 @@ check { name = "disk" script_args = ["true"] interval = "30s" }`)
 	if len(svc.Checks) != 2 || svc.Checks[0].CheckID != "one" || svc.Checks[0].Interval != 10*time.Second || svc.Checks[0].DeregisterCriticalServiceAfter != 90*time.Minute ||
 		svc.Checks[0].Header["X-A"][0] != "1" || svc.Checks[1].TTL != 15*time.Second {
 		t.Errorf("checks: %+v", svc.Checks)
+	}
+	if side := svc.Sidecar; side == nil || side.Service.Port != 20000 || len(side.Checks) != 1 || side.Checks[0].TTL != 20*time.Second ||
+		len(side.Service.Proxy.Upstreams) != 1 || side.Service.Proxy.Upstreams[0].DestinationName != "db" {
+		t.Errorf("sidecar: %+v", side)
 	}
 	if len(c.Definitions.Checks) != 1 || c.Definitions.Checks[0].Check.ScriptArgs[0] != "true" {
 		t.Errorf("node checks: %+v", c.Definitions.Checks)

@@ -33,7 +33,8 @@ type serviceBlock struct {
 }
 
 type connectBlock struct {
-	Native bool
+	Native         bool
+	SidecarService *serviceBlock
 }
 
 // checkBlock is a check as a file says it.
@@ -79,12 +80,12 @@ func (d *draft) addServices(path string, n *node, file string) {
 		b := serviceBlock{Weights: catalog.Weights{Passing: 1, Warning: 1}}
 		c.decode(paths[i], n, reflect.ValueOf(&b).Elem())
 		def := local.ServiceDefinition{Service: b.service(), Token: b.Token}
-		for j, check := range append(b.Check, b.Checks...) {
-			check, err := check.definition()
-			if err != nil {
-				c.fault(paths[i], n, "check %d %v", j+1, err)
+		def.Checks = c.checksOf(paths[i], n, &b)
+		if side := b.Connect.SidecarService; side != nil {
+			def.Sidecar = &local.Sidecar{Service: side.service(), Checks: c.checksOf(paths[i], n, side), Token: side.Token}
+			if side.Connect.SidecarService != nil {
+				c.fault(paths[i], n, "the sidecar of %q can't have one itself", b.Name)
 			}
-			def.Checks = append(def.Checks, check)
 		}
 		if len(d.faults) > before {
 			continue
@@ -95,6 +96,18 @@ func (d *draft) addServices(path string, n *node, file string) {
 		}
 		d.Definitions.Services = append(d.Definitions.Services, def)
 	}
+}
+
+// checksOf gives the checks of a service block.
+func (c decoder) checksOf(path string, n *node, b *serviceBlock) (defs []checks.Definition) {
+	for j, check := range append(b.Check, b.Checks...) {
+		def, err := check.definition()
+		if err != nil {
+			c.fault(path, n, "check %d %v", j+1, err)
+		}
+		defs = append(defs, def)
+	}
+	return defs
 }
 
 // addChecks takes a check block, or a list of them.

@@ -69,6 +69,10 @@ type Options struct {
 	Token string
 	// ReplaceChecks removes the service's checks that the registration doesn't name.
 	ReplaceChecks bool
+	// Sidecar is registered together with the service.
+	Sidecar *Sidecar
+
+	sidecarOf string // ID of the service whose sidecar is registered
 }
 
 // ServiceDefinition is a service as a config file defines it.
@@ -76,6 +80,7 @@ type ServiceDefinition struct {
 	Service catalog.Service
 	Checks  []checks.Definition
 	Token   string
+	Sidecar *Sidecar
 }
 
 // CheckDefinition is a check that a config file defines outside a service.

@@ -12,8 +12,9 @@ import (
 
 // serviceRecord is a service on disk.
 type serviceRecord struct {
-	Service *catalog.Service
-	Token   string
+	Service   *catalog.Service
+	Token     string
+	SidecarOf string `json:",omitempty"` // ID of the service that it goes with
 }
 
 // checkRecord is a check on disk. A maintenance check is not run.
@@ -48,12 +49,12 @@ func (s *State) persist(r *registration, fresh []checks.Definition) error {
 	}
 	s.mu.RLock()
 	svc := s.services[key]
-	kept := svc != nil && svc.source == SourceAPI && svc.token == r.options.Token && svc.registered.Same(r.service)
+	kept := svc != nil && svc.source == SourceAPI && svc.token == r.options.Token && svc.sidecarOf == r.options.sidecarOf && svc.registered.Same(r.service)
 	s.mu.RUnlock()
 	if kept {
 		return nil
 	}
-	return s.disk.put(servicesDir, key, serviceRecord{Service: r.service, Token: r.options.Token})
+	return s.disk.put(servicesDir, key, serviceRecord{Service: r.service, Token: r.options.Token, SidecarOf: r.options.sidecarOf})
 }
 
 // Load fills the state from disk and config files, once, before Run. A kept
@@ -119,7 +120,7 @@ func (s *State) loadServices() error {
 		if r.Service == nil {
 			return errors.New("holds no service")
 		}
-		o := Options{Source: SourceAPI, Token: r.Token}
+		o := Options{Source: SourceAPI, Token: r.Token, sidecarOf: r.SidecarOf}
 		reg, err := s.prepareService(*r.Service, nil, o)
 		if err != nil {
 			return err
@@ -238,6 +239,9 @@ func (s *State) clear(services, checkIDs map[string]bool) error {
 	}
 	s.mu.RUnlock()
 	for _, key := range outServices {
+		if _, ok := s.Service(key); !ok {
+			continue // it went with the service whose sidecar it was
+		}
 		if err := s.removeService(key); err != nil {
 			return err
 		}
@@ -265,16 +269,22 @@ func (s *State) prepareAll(defs Definitions) ([]*registration, error) {
 		seen[what+catalog.Fold(id)] = true
 	}
 	for _, def := range defs.Services {
-		r, err := s.prepareService(def.Service, def.Checks, Options{Source: SourceConfig, Token: def.Token})
+		r, err := s.prepareService(def.Service, def.Checks, Options{Source: SourceConfig, Token: def.Token, Sidecar: def.Sidecar})
+		var both []*registration
+		if err == nil {
+			both, err = s.withSidecar(r, all)
+		}
 		if err != nil {
 			faults = append(faults, catalog.Errorf(catalog.KindOf(err), "Failed to register service %q: %v", def.Service.Service, err))
 			continue
 		}
-		unique("service", r.service.ID)
-		for _, d := range r.checks {
-			unique("check", d.CheckID)
+		for _, r := range both {
+			unique("service", r.service.ID)
+			for _, d := range r.checks {
+				unique("check", d.CheckID)
+			}
 		}
-		all = append(all, r)
+		all = append(all, both...)
 	}
 	for _, def := range defs.Checks {
 		r, err := s.prepareCheck(def.Check, Options{Source: SourceConfig, Token: def.Token})

@@ -2,8 +2,10 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 
 	"muster/agent/checks"
 	"muster/catalog"
@@ -22,8 +24,6 @@ func (s *State) prepareService(svc catalog.Service, defs []checks.Definition, o 
 	switch {
 	case svc.Service == "":
 		return nil, catalog.Errorf(catalog.Invalid, "Missing service name")
-	case svc.Connect.SidecarService != nil:
-		return nil, catalog.Errorf(catalog.Invalid, "Connect.SidecarService is not supported by this agent yet; register the proxy as a service of its own, of Kind %q", catalog.KindConnectProxy)
 	}
 	own, err := canonical(&svc)
 	if err != nil {
@@ -33,6 +33,14 @@ func (s *State) prepareService(svc catalog.Service, defs []checks.Definition, o 
 		own.Meta = map[string]string{}
 	}
 	own.PeerName = ""
+	nameAddresses(own)
+	for i := range own.Proxy.Upstreams {
+		u := &own.Proxy.Upstreams[i]
+		u.DestinationType = cmp.Or(u.DestinationType, "service")
+	}
+	if err := own.ValidateMesh(); err != nil {
+		return nil, catalog.Errorf(catalog.Invalid, "Validation failed: %v", err)
+	}
 	if err := own.Validate(); err != nil {
 		return nil, err
 	}
@@ -59,6 +67,27 @@ func (s *State) prepareService(svc catalog.Service, defs []checks.Definition, o 
 		r.checks = append(r.checks, d)
 	}
 	return r, nil
+}
+
+// nameAddresses gives a service that has an IP address the tagged addresses that
+// Consul gives it: the address under each network and its family.
+func nameAddresses(s *catalog.Service) {
+	ip, err := netip.ParseAddr(s.Address)
+	if err != nil {
+		return
+	}
+	family := "_ipv6"
+	if ip.Unmap().Is4() {
+		family = "_ipv4"
+	}
+	if s.TaggedAddresses == nil {
+		s.TaggedAddresses = map[string]catalog.ServiceAddress{}
+	}
+	for _, network := range []string{"lan", "wan"} {
+		if _, named := s.TaggedAddresses[network+family]; !named {
+			s.TaggedAddresses[network+family] = catalog.ServiceAddress{Address: s.Address, Port: s.Port}
+		}
+	}
 }
 
 // prepareCheck does the same for a check that is registered alone.

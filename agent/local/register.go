@@ -21,10 +21,14 @@ func (s *State) AddService(svc catalog.Service, defs []checks.Definition, o Opti
 	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	return s.register(r)
+	all, err := s.withSidecar(r, nil)
+	for i := 0; i < len(all) && err == nil; i++ {
+		err = s.register(all[i])
+	}
+	return err
 }
 
-// RemoveService removes a service with its checks.
+// RemoveService removes a service with its checks and its sidecar.
 func (s *State) RemoveService(id string) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -129,7 +133,7 @@ func (s *State) putService(own *catalog.Service, o Options) {
 		s.services[key] = svc
 		delete(s.gone, item{goneService, key})
 	}
-	svc.source, svc.token = o.Source, o.Token
+	svc.source, svc.token, svc.sidecarOf = o.Source, o.Token, o.sidecarOf
 	if svc.registered != nil && svc.registered.Same(own) {
 		return
 	}
@@ -195,11 +199,17 @@ func (s *State) runnerID(id string) string {
 	return id
 }
 
-// removeService removes a service with its checks. The caller holds changes.
+// removeService removes a service with its checks and its sidecar. The caller
+// holds changes.
 func (s *State) removeService(id string) error {
 	key := catalog.Fold(id)
 	if _, ok := s.Service(id); !ok {
 		return unknownService(id)
+	}
+	for _, sidecar := range s.sidecarsOf(key) {
+		if err := s.removeService(sidecar); err != nil {
+			return err
+		}
 	}
 	if err := s.disk.remove(servicesDir, key); err != nil {
 		return err

@@ -53,6 +53,9 @@ type service struct {
 	ownTags uint64
 	source  Source
 	token   string
+	// sidecarOf is the ID of the service that this one was registered with as its
+	// sidecar, and goes with; "" for all others.
+	sidecarOf string
 }
 
 // check is a registered check.

@@ -65,9 +65,6 @@ func TestAddService_RefusesWholeWhatIsWrong(t *testing.T) {
 		wantErr(t, add(), catalog.Invalid, text)
 	}
 	wantErr(t, s.AddCheck(checks.Definition{Name: "x", TTL: time.Second, ServiceID: "nope"}, local.Options{}), catalog.NotFound, `ServiceID "nope" does not exist`)
-	if err := s.AddService(catalog.Service{Service: "x", Connect: catalog.Connect{SidecarService: &catalog.Service{}}}, nil, local.Options{}); err == nil || !strings.Contains(err.Error(), "SidecarService is not supported") {
-		t.Errorf("sidecar: %v", err)
-	}
 	if got := show(s); got != before {
 		t.Errorf("something was registered:\n%s", got)
 	}

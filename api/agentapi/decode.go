@@ -49,7 +49,7 @@ func (b *proxyBody) UnmarshalJSON(data []byte) error {
 
 type connectBody struct {
 	Native         bool
-	SidecarService *struct{}
+	SidecarService *serviceBody
 }
 
 type plainConnectBody connectBody
@@ -143,18 +143,10 @@ func (b *serviceBody) service() (catalog.Service, []Check, error) {
 		TaggedAddresses: b.TaggedAddresses, Meta: b.Meta, Port: b.Port, SocketPath: b.SocketPath,
 		EnableTagOverride: b.EnableTagOverride, Locality: b.Locality,
 	}
-	if s.ID == "" {
-		s.ID = s.Service
-	}
 	if b.Proxy != nil {
 		s.Proxy = catalog.Proxy(*b.Proxy)
 	}
-	switch {
-	case s.Service == "":
-		return s, nil, invalid("Missing service name")
-	case b.Connect != nil && b.Connect.SidecarService != nil:
-		return s, nil, invalid("Connect.SidecarService is not supported yet; register the proxy as a service of its own")
-	case b.Connect != nil:
+	if b.Connect != nil {
 		s.Connect.Native = b.Connect.Native
 	}
 	if err := enterprise(b.Namespace, b.Partition); err != nil {
@@ -167,7 +159,7 @@ func (b *serviceBody) service() (catalog.Service, []Check, error) {
 		case w.Warning < 0:
 			return s, nil, invalid("Invalid Weights: Warning must be greater or equal than 0")
 		case w.Passing > math.MaxUint16 || w.Warning > math.MaxUint16:
-			return s, nil, invalid("Invalid Weights: must be between 0 and 65535")
+			return s, nil, invalid("Invalid Weights: DNS Weight must be between 0 and 65535")
 		}
 		s.Weights = *w
 	}
@@ -178,6 +170,22 @@ func (b *serviceBody) service() (catalog.Service, []Check, error) {
 		}
 	}
 	return s, checks, nil
+}
+
+// sidecar is the proxy that a body asks for, nil if it asks for none.
+func (b *serviceBody) sidecar() (*Sidecar, error) {
+	if b.Connect == nil || b.Connect.SidecarService == nil {
+		return nil, nil
+	}
+	side := b.Connect.SidecarService
+	s, checks, err := side.service()
+	if err != nil {
+		return nil, err
+	}
+	if side.Connect != nil && side.Connect.SidecarService != nil {
+		s.Connect.SidecarService = &catalog.Service{} // for the agent to refuse
+	}
+	return &Sidecar{s, checks, side.Token}, nil
 }
 
 // enterprise refuses what would be silently put elsewhere than asked.

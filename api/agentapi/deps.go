@@ -2,6 +2,7 @@ package agentapi
 
 import (
 	"context"
+	"log/slog"
 
 	"muster/catalog"
 )
@@ -41,6 +42,16 @@ type Options struct {
 	Token string
 	// ReplaceChecks drops those checks of the service that are not named again.
 	ReplaceChecks bool
+	// Sidecar is registered together with the service, nil for none.
+	Sidecar *Sidecar
+}
+
+// Sidecar is the proxy that a service asks for. Its ID is the agent's business,
+// which also makes up what is left out.
+type Sidecar struct {
+	Service catalog.Service
+	Checks  []Check
+	Token   string // "" is the service's
 }
 
 // Cluster is this agent's view of the others.
@@ -65,6 +76,9 @@ type Process interface {
 	// Reload reads all configuration files again and takes over what they say
 	// before it returns.
 	Reload(ctx context.Context) error
+	// Monitor gives the lines of the agent's log from now on, from a level on, in
+	// JSON or as text, until leave is called.
+	Monitor(level slog.Level, json bool) (lines <-chan []byte, leave func(), err error)
 }
 
 // Member is an agent as gossip knows it. Its JSON form is the API's.

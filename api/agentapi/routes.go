@@ -220,6 +220,19 @@ func (h handlers) processRoutes() []api.Route {
 			Do: h.metrics,
 		},
 		{
+			Method: http.MethodGet, Path: "/v1/agent/monitor",
+			Doc: "Gives the agent's log as it is written.",
+			ACL: h.onAgent(acl.Read), Params: []api.Param{{Name: "loglevel", Doc: "trace, debug, info, warn or error; info where it is left out"},
+				{Name: "logjson", Doc: "give each line as JSON"}},
+			Do: h.monitor,
+		},
+		{
+			Method: http.MethodPut, Path: "/v1/agent/token/{type}",
+			Doc: "Sets a token of the agent's own; refused while there are no ACLs.",
+			ACL: h.onAgent(acl.Write),
+			Do:  h.setToken,
+		},
+		{
 			Method: http.MethodPut, Path: "/v1/agent/reload",
 			Doc: "Reads the configuration files again.",
 			ACL: h.onAgent(acl.Write),

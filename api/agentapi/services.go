@@ -97,6 +97,16 @@ func (h handlers) registerService(r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Service == "" {
+		return nil, invalid("Missing service name")
+	}
+	if s.ID == "" {
+		s.ID = s.Service
+	}
+	sidecar, err := body.sidecar()
+	if err != nil {
+		return nil, err
+	}
 	replace, err := r.Bool("replace-existing-checks")
 	if err != nil {
 		return nil, err
@@ -104,12 +114,19 @@ func (h handlers) registerService(r *api.Request) (any, error) {
 	if err := acl.Check(r.Authz, acl.Service, s.Service, acl.Write); err != nil {
 		return nil, err
 	}
+	if sidecar != nil && sidecar.Service.Service != "" {
+		if err := acl.Check(r.Authz, acl.Service, sidecar.Service.Service, acl.Write); err != nil {
+			return nil, err
+		}
+	}
 	if old, ok := h.agent.Service(s.ID); ok {
 		if err := acl.Check(r.Authz, acl.Service, old.Service, acl.Write); err != nil {
 			return nil, err
 		}
 	}
-	return nil, h.agent.AddService(s, checks, Options{Token: tokenFor(body.Token, r), ReplaceChecks: replace})
+	return nil, h.agent.AddService(s, checks, Options{
+		Token: tokenFor(body.Token, r), ReplaceChecks: replace, Sidecar: sidecar,
+	})
 }
 
 // tokenFor is the token that a registration says, else the request's.

@@ -152,7 +152,7 @@ func runAgent(c *cli.Context, given *settings) (err error) {
 		}
 		return cfg, err
 	}
-	a, err := agent.New(cfg, agent.Options{Logger: logs.logger, Load: reload})
+	a, err := agent.New(cfg, agent.Options{Logger: logs.logger, Load: reload, Monitor: logs.watch})
 	if err != nil {
 		return refusal(err)
 	}

@@ -19,6 +19,7 @@ import (
 type logs struct {
 	logger *slog.Logger
 	file   *rotatingFile // nil: none
+	watchers
 }
 
 // openLog makes the agent's logger on w, and on a file where one is configured.
@@ -32,12 +33,16 @@ func openLog(w io.Writer, cfg config.Log) (*logs, error) {
 		l.file = file
 		w = io.MultiWriter(w, file)
 	}
-	if cfg.JSON {
-		l.logger = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level, ReplaceAttr: consulNames}))
-	} else {
-		l.logger = slog.New(&lineHandler{level: cfg.Level, out: w, mu: &sync.Mutex{}})
-	}
+	l.logger = slog.New(&tee{main: newHandler(w, cfg.Level, cfg.JSON), watchers: &l.watchers})
 	return l, nil
+}
+
+// newHandler makes a handler that writes one line for each record.
+func newHandler(w io.Writer, level slog.Level, json bool) slog.Handler {
+	if json {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: consulNames})
+	}
+	return &lineHandler{level: level, out: w, mu: &sync.Mutex{}}
 }
 
 func (l *logs) close() error {
