@@ -86,7 +86,10 @@ type agent struct {
 	args []string
 	ns   string   // its network namespace, if it has one
 	wrap []string // runs the binary, as `ip netns exec …` does; usually empty
-	log  logBuffer
+
+	isClient bool // it holds no catalog
+	frozen   bool // its disk hangs
+	log      logBuffer
 
 	clientOnce sync.Once
 	client     *consul.Client
@@ -134,7 +137,9 @@ func (c *cluster) servers(n int, args ...string) []*agent {
 // client lays out a client agent that joins by the first agent.
 func (c *cluster) client(name string, args ...string) *agent {
 	c.t.Helper()
-	return c.add(name, append([]string{"-retry-join", c.subnet + "1", "-retry-interval", "200ms"}, args...)...)
+	a := c.add(name, append([]string{"-retry-join", c.subnet + "1", "-retry-interval", "200ms"}, args...)...)
+	a.isClient = true
+	return a
 }
 
 // start runs the agent; it may have run before.

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -21,9 +20,7 @@ func newNetwork(t testing.TB) *cluster {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: partitions need network namespaces, and so root")
 	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("SKIPPED: partitions need the ip command (Debian: iproute2)")
-	}
+	needCommands(t, "ip")
 	c := newCluster(t)
 	c.netns = fmt.Sprintf("mu%04x", rand.IntN(1<<16))
 	c.subnet = fmt.Sprintf("10.213.%d.", rand.IntN(250))
@@ -51,29 +48,6 @@ func (c *cluster) addNamespace(a *agent) {
 	ip(c.t, "-n", ns, "link", "set", inside, "up")
 	ip(c.t, "-n", ns, "link", "set", "lo", "up")
 	a.ns, a.wrap = ns, []string{"ip", "netns", "exec", ns}
-}
-
-// cut stops what a sends to each of the others, as a one-way fault.
-func (a *agent) cut(others ...*agent) {
-	a.t.Helper()
-	for _, o := range others {
-		ip(a.t, "-n", a.ns, "route", "add", "blackhole", o.addr+"/32")
-	}
-}
-
-// heal takes a cut back.
-func (a *agent) heal(others ...*agent) {
-	a.t.Helper()
-	for _, o := range others {
-		ip(a.t, "-n", a.ns, "route", "del", "blackhole", o.addr+"/32")
-	}
-}
-
-func ip(t testing.TB, args ...string) {
-	t.Helper()
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-	}
 }
 
 // The seed's own scenario (S25 to S29): the leader is cut off from the other
@@ -107,10 +81,7 @@ func TestPartition_MajorityWinsAndTheOldLeaderRollsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	old.cut(rest...)
-	for _, s := range rest {
-		s.cut(old)
-	}
+	part([]*agent{old}, rest)
 	minority := make(chan error, 1)
 	go func() { minority <- age(old, "18") }()
 	var moved time.Time
@@ -133,10 +104,7 @@ func TestPartition_MajorityWinsAndTheOldLeaderRollsBack(t *testing.T) {
 		t.Errorf("a stale read of the cut-off leader: %d %s", status, body)
 	}
 
-	old.heal(rest...)
-	for _, s := range rest {
-		s.heal(old)
-	}
+	rejoin([]*agent{old}, rest)
 	for _, s := range servers {
 		eventually(t, 15*time.Second, s.name+" holds what the majority committed", func() error {
 			status, _, body, err := s.tryGet("/v1/catalog/node/age")
