@@ -336,7 +336,9 @@ func (a *Agent) Reload(cfg *config.Config) error {
 }
 
 const (
-	leaveTimeout = 5 * time.Second
+	// leaveTimeout bounds leaving both pools. Serf alone takes up to 11 s for one
+	// in which much is being told; mostly it is a second or two.
+	leaveTimeout = 20 * time.Second
 	stepDownWait = 2 * time.Second
 )
 

@@ -86,7 +86,9 @@ func encode(answer any) ([]byte, error) {
 // fail answers with an error.
 func (c *call) fail(err error) {
 	if gone(c.r.Context()) {
-		return // nobody reads it
+		// The caller went away, or this agent is ending and does not know how the
+		// request ended. An empty answer would be a 200.
+		panic(http.ErrAbortHandler)
 	}
 	status := statusOf(err)
 	if c.cluster && notDone(err) {
