@@ -66,6 +66,10 @@ fuzz: ## run every fuzz target for FUZZTIME each
 	  done; \
 	done
 
+.PHONY: campaign
+campaign: ## run ever more seeds until interrupted, written down in docs/campaign.txt
+	nice -n 19 go run ./consensus/campaign
+
 .PHONY: dev-cluster
 dev-cluster: build ## start 3 servers and a client in the background (stop: make dev-cluster-stop)
 	docs/dev-cluster.sh start

@@ -26,6 +26,7 @@ var layers = map[string][]string{
 	"agent/dns":           {"catalog"},
 	"consensus":           {"consensus/core", "consensus/wal", "consensus/wal/memfs", "consensus/transport"},
 	"consensus/planted":   {},
+	"consensus/campaign":  {"consensus/sim"},
 	"consensus/sim":       {"consensus", "consensus/core", "consensus/wal", "consensus/wal/memfs", "consensus/transport"},
 	"agent/local":         {"catalog", "agent/checks"},
 	"api":                 {"catalog", "catalog/state", "catalog/acl"},

@@ -12,6 +12,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run only this seed of TestRandom, with its trace on failure")
+	firstFlag = flag.Uint64("first", 1, "first seed of TestRandom")
 	seedsFlag = flag.Uint64("seeds", ciSeeds, "how many seeds TestRandom runs")
 )
 
@@ -26,10 +27,11 @@ const ciSeeds = 300
 //
 // To see one seed again: go test ./consensus/core -run TestRandom -seed N
 func TestRandom(t *testing.T) {
-	first, last := uint64(1), *seedsFlag
+	count := *seedsFlag
 	if testing.Short() {
-		last = min(last, 50)
+		count = min(count, 50)
 	}
+	first, last := *firstFlag, *firstFlag+count-1
 	if *seedFlag != 0 {
 		first, last = *seedFlag, *seedFlag
 	}
@@ -46,8 +48,8 @@ func TestRandom(t *testing.T) {
 			t.Fatalf("seed %d:\n%s\n%s", seed, strings.Join(w.c.check.breaches, "\n"), w.story())
 		}
 	}
-	t.Logf("met: %v", met)
-	if *seedFlag == 0 && last >= ciSeeds {
+	t.Logf("%d steps; met: %v", 4000*(last-first+1), met)
+	if *seedFlag == 0 && count >= ciSeeds {
 		for _, what := range situations {
 			if met[what] == 0 {
 				t.Errorf("no seed met the situation %q, so nothing was shown about it", what)

@@ -3,6 +3,7 @@ package wal_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -101,14 +102,19 @@ type script struct {
 	points int // crash points so far
 }
 
+var (
+	firstScript = flag.Uint64("first", 1, "first seed of the scripts that are crashed")
+	scripts     = flag.Uint64("seeds", 2, "how many scripts are crashed")
+)
+
 func TestCrash_AtEveryIOCallUnderEveryLaw(t *testing.T) {
 	const steps = 200
-	seeds := uint64(2)
+	seeds := *scripts
 	if testing.Short() || underRace {
 		seeds = 1
 	}
 	total := 0
-	for seed := uint64(1); seed <= seeds; seed++ {
+	for seed := *firstScript; seed < *firstScript+seeds; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			s := &script{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), fs: memfs.NewFaulty()}
 			s.fs.Hook(s.crash)
