@@ -31,6 +31,7 @@ type Agent struct {
 	pool      *gossip.Pool
 	wan       *wan // nil unless this is a server with a port for it
 	state     *local.State
+	events    *events
 	syncer    *local.Syncer
 	router    *router
 	uplink    *uplink
@@ -92,6 +93,7 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	if a.nodeID, err = loadNodeID(cfg.DataDir, cfg.NodeID); err != nil {
 		return nil, err
 	}
+	a.events = newEvents(cfg.NodeName, a.logger)
 	if a.pool, err = gossip.New(a.gossipConfig()); err != nil {
 		return nil, err
 	}
@@ -154,6 +156,7 @@ func (a *Agent) openLocal() error {
 	if a.state, err = local.New(cfg); err != nil {
 		return err
 	}
+	a.events.state = a.state // before Run, and so before any event comes
 	if err := a.state.Load(a.cfg.Definitions); err != nil {
 		return err
 	}
@@ -207,6 +210,7 @@ func (a *Agent) gossipConfig() gossip.Config {
 		c.WANJoinPort = a.cfg.SerfWANPort
 	}
 	a.gossipIdentity(&c, "local")
+	c.OnEvent = a.events.hear
 	return c
 }
 

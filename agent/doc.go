@@ -12,6 +12,7 @@
 //	bootstrap.go  the first configuration of a cluster, once
 //	reconcile.go  the leader turns gossip into catalog and quorum
 //	wan.go        a server's place among the servers of all datacenters
+//	events.go     the users' events that came to this agent
 //	place.go      tells the catalog where this node is in the network
 //	router.go     which servers to turn to (api.Cluster)
 //	uplink.go     this agent's own entries on their way to the leader (local.Catalog)

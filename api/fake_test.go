@@ -159,7 +159,27 @@ type fakeAgent struct {
 	lines    chan []byte // of the log
 	sidecar  *agentapi.Sidecar
 	calls    []string // of the cluster's and the process's methods
+	events   []agentapi.Event
 }
+
+// Fire gives events IDs that count.
+func (a *fakeAgent) Fire(e agentapi.Event) (agentapi.Event, error) {
+	err := a.update(func() error {
+		n := len(a.events) + 1
+		e.ID, e.Version, e.LTime = fmt.Sprintf("00000000-0000-0000-0000-%012d", 10*n), 1, uint64(n)
+		a.events = append(a.events, e)
+		return nil
+	})
+	return e, err
+}
+
+func (a *fakeAgent) Events() []agentapi.Event {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.events
+}
+
+func (a *fakeAgent) MoreEvents() <-chan struct{} { return a.Changed() }
 
 func newAgent() *fakeAgent {
 	return &fakeAgent{services: map[string]*catalog.Service{}, checks: map[string]*catalog.Check{}, changed: make(chan struct{}), lines: make(chan []byte)}

@@ -82,6 +82,10 @@ type Config struct {
 
 	Timing Timing
 
+	// OnEvent hears of each event that was fired, this agent's own among them,
+	// one after the other. It must not block.
+	OnEvent func(Event)
+
 	Registerer prometheus.Registerer // nil keeps no metrics
 	Logger     *slog.Logger          // nil discards
 }

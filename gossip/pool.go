@@ -183,13 +183,14 @@ func (p *Pool) drain(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case e := <-p.events:
-			m, ok := e.(serf.MemberEvent)
-			if !ok {
-				continue
+			switch e := e.(type) {
+			case serf.MemberEvent:
+				p.guard.observe(e)
+				p.metrics.observe(e)
+				p.wake()
+			case serf.UserEvent:
+				p.hear(e)
 			}
-			p.guard.observe(m)
-			p.metrics.observe(m)
-			p.wake()
 		}
 	}
 }

@@ -13,6 +13,7 @@ type Agent interface {
 	Local
 	Cluster
 	Process
+	Events
 }
 
 // Local is what this agent promised its users. What it gives out is shared and

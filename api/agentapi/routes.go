@@ -11,11 +11,11 @@ import (
 
 var filter = api.Param{Name: "filter", Doc: "an expression that entries must match"}
 
-// Routes are the routes below /v1/agent.
+// Routes are the routes below /v1/agent and /v1/event.
 func Routes(a Agent, o RouteOptions) []api.Route {
 	h := handlers{a, o, sync.OnceValue(func() SelfConfig { return a.Self().Config })}
 	var rows []api.Route
-	for _, area := range [][]api.Route{h.serviceRoutes(), h.checkRoutes(), h.clusterRoutes(), h.processRoutes()} {
+	for _, area := range [][]api.Route{h.serviceRoutes(), h.checkRoutes(), h.clusterRoutes(), h.processRoutes(), h.eventRoutes()} {
 		rows = append(rows, area...)
 	}
 	for i := range rows {

@@ -37,7 +37,7 @@ func (h handlers) services(*api.Request) (any, error) {
 // service answers with one service; with the hash of what the caller has, once
 // it is different or the time is up.
 func (h handlers) service(r *api.Request) (any, error) {
-	wait, err := hashWait(r)
+	wait, err := waitTime(r)
 	if err != nil {
 		return nil, err
 	}
@@ -71,21 +71,21 @@ func (h handlers) service(r *api.Request) (any, error) {
 }
 
 const (
-	defaultHashWait = 5 * time.Minute
-	maxHashWait     = 10 * time.Minute
+	defaultWait = 5 * time.Minute
+	maxWait     = 10 * time.Minute
 )
 
-// hashWait is how long a caller waits for a service to change.
-func hashWait(r *api.Request) (time.Duration, error) {
+// waitTime is how long a caller waits for another answer.
+func waitTime(r *api.Request) (time.Duration, error) {
 	text := r.Query.Get("wait")
 	if text == "" {
-		return defaultHashWait, nil
+		return defaultWait, nil
 	}
 	wait, err := time.ParseDuration(text)
 	if err != nil || wait < 0 {
 		return 0, invalid("Invalid wait time")
 	}
-	return min(wait, maxHashWait), nil
+	return min(wait, maxWait), nil
 }
 
 func (h handlers) registerService(r *api.Request) (any, error) {
