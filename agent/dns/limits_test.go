@@ -1,7 +1,10 @@
 package dns_test
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"sync"
 	"testing"
 
 	mdns "github.com/miekg/dns"
@@ -116,4 +119,45 @@ func TestOrder_IsRandom(t *testing.T) {
 	if len(first) != 20 {
 		t.Errorf("only %d of 20 instances were ever answered", len(first))
 	}
+}
+
+// stuck is a Lookup whose catalog doesn't answer until the question ends.
+type stuck struct {
+	*store
+	waiting chan struct{}
+}
+
+func (s stuck) Service(ctx context.Context, _ string) (*dns.Service, error) {
+	s.waiting <- struct{}{}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Questions beyond a bound fail at once instead of piling up behind a catalog
+// that does not answer.
+func TestOverload_FailsAtOnce(t *testing.T) {
+	lookup := stuck{newStore(t), make(chan struct{})}
+	handler, err := dns.New(dns.DefaultConfig(), lookup, dns.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() *mdns.Msg {
+		w := &recorder{addr: &net.UDPAddr{}}
+		handler.ServeDNS(w, new(mdns.Msg).SetQuestion("web.service.consul.", mdns.TypeA))
+		resp := new(mdns.Msg)
+		if err := resp.Unpack(w.out[0]); err != nil {
+			t.Error(err)
+		}
+		return resp
+	}
+	var asking sync.WaitGroup
+	for range 8192 {
+		asking.Go(func() { ask() })
+		<-lookup.waiting
+	}
+	if resp := ask(); resp.Rcode != mdns.RcodeServerFailure {
+		t.Errorf("one too many is answered %v", resp)
+	}
+	handler.Close() // ends those that wait
+	asking.Wait()
 }

@@ -28,13 +28,19 @@ type Server struct {
 	ctx      context.Context // of all questions; ends with Close
 	cancel   context.CancelFunc
 	asking   chan struct{} // one place for each question at a recursor
+	inFlight atomic.Int64  // questions being answered
 	metrics  *metrics
 	logger   *slog.Logger
 	buffers  sync.Pool // *[]byte, for packing
 }
 
-// maxRecursions bounds how many questions may wait for recursors at one time.
-const maxRecursions = 1024
+const (
+	// maxRecursions bounds how many questions may wait for recursors at one time.
+	maxRecursions = 1024
+	// maxInFlight bounds how many may be under way in all, each with a goroutine
+	// of miekg/dns: where servers are slow to answer, those beyond fail at once.
+	maxInFlight = 8192
+)
 
 // New makes a Server that answers from a Lookup.
 func New(cfg Config, lookup Lookup, opts Options) (*Server, error) {
@@ -70,9 +76,14 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 	c := &call{settings: s.settings.Load(), server: s, ctx: s.ctx, tcp: !udp}
 	buf := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buf)
-	out, kind, err := c.respond(req, *buf)
+	var out []byte
+	kind, err := kindRefused, errOverloaded
+	if s.inFlight.Add(1) <= maxInFlight {
+		out, kind, err = c.respond(req, *buf)
+	}
+	s.inFlight.Add(-1)
 	if err != nil {
-		s.logger.Warn("an answer could not be made", "error", err)
+		s.logger.Debug("an answer could not be made", "error", err)
 		out, err = failure(req).PackBuffer(*buf)
 	}
 	if err == nil {
@@ -86,6 +97,8 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 	}
 	s.metrics.answered(kind, start)
 }
+
+var errOverloaded = fmt.Errorf("%d questions are being answered already", maxInFlight)
 
 // failure answers a request that can't be answered otherwise.
 func failure(req *dns.Msg) *dns.Msg {
