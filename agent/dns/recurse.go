@@ -14,7 +14,7 @@ import (
 func (c *call) recurse(req, reply *dns.Msg) *dns.Msg {
 	resp, err := c.exchange(req)
 	if err != nil {
-		c.server.logger.Warn("no recursor answers", "name", req.Question[0].Name, "error", err)
+		c.server.logger.Debug("no recursor answers", "name", req.Question[0].Name, "error", err)
 		reply.Rcode = dns.RcodeServerFailure
 		return reply
 	}
