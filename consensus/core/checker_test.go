@@ -157,6 +157,27 @@ func (k *checker) after(s *server) {
 		}
 	}
 	k.commit[s.id] = st.Commit
+	k.alone(s.c)
+}
+
+// alone checks property 30: while a leader holds a lease, nobody leads a later
+// term, and so nobody can have acknowledged anything that it does not know.
+func (k *checker) alone(c *cluster) {
+	for _, s := range c.servers {
+		if s.core == nil {
+			continue
+		}
+		end, _ := s.core.Lease()
+		if end <= s.clock() {
+			continue
+		}
+		k.situation["lease held"]++
+		for _, o := range c.servers {
+			if o.core != nil && o.term() > s.term() && o.core.Status().Role == core.Leader {
+				k.breach("%s leads term %d while %s still holds a lease of term %d", o.id, o.term(), s.id, s.term())
+			}
+		}
+	}
 }
 
 // complete checks leader completeness: a new leader holds all that is committed.

@@ -32,6 +32,7 @@ type server struct {
 	c    *cluster
 	core *core.Core // nil while it is down
 	conf core.Config
+	fast int64 // thousandths by which its clock runs fast
 
 	disk     disk
 	slowDisk bool   // writes wait for sync
@@ -184,7 +185,7 @@ func (c *cluster) trace(format string, args ...any) {
 func (s *server) start() {
 	s.c.t.Helper()
 	restored := s.disk.restored()
-	made, err := core.New(s.conf, restored, s.c.now)
+	made, err := core.New(s.conf, restored, s.clock())
 	if err != nil {
 		s.c.t.Fatalf("start %s: %v", s.id, err)
 	}
@@ -327,7 +328,7 @@ func (s *server) finish() {
 		s.writeChunk(*t.chunk)
 		return
 	}
-	s.core.Written(s.c.now, core.Written{Seq: t.seq, Last: s.disk.log.lastID()})
+	s.core.Written(s.clock(), core.Written{Seq: t.seq, Last: s.disk.log.lastID()})
 }
 
 // transmit fills in what the core left to the driver and puts m on the wire.
@@ -354,6 +355,19 @@ func (s *server) transmit(m core.Message) {
 	s.c.wire = append(s.c.wire, m)
 }
 
+// clock is what the server's clock shows.
+func (s *server) clock() core.Instant {
+	return s.c.now + s.c.now/1000*core.Instant(s.fast)
+}
+
+// when is the time at which the server's clock shows t, or a little later.
+func (s *server) when(t core.Instant) core.Instant {
+	if t == core.Never || s.fast == 0 {
+		return t
+	}
+	return (t/core.Instant(1000+s.fast) + 1) * 1000
+}
+
 // pass lets time go by, stopping at each server's deadline on the way.
 func (c *cluster) pass(d core.Duration) {
 	end := c.now.Add(d)
@@ -365,13 +379,13 @@ func (c *cluster) pass(d core.Duration) {
 		next := end
 		for _, s := range c.servers {
 			if s.core != nil {
-				next = min(next, max(s.core.Deadline(), c.now))
+				next = min(next, max(s.when(s.core.Deadline()), c.now))
 			}
 		}
 		c.now = next
 		for _, s := range c.servers {
-			if s.core != nil && s.core.Deadline() <= c.now {
-				s.core.Tick(c.now)
+			if s.core != nil && s.core.Deadline() <= s.clock() {
+				s.core.Tick(s.clock())
 				s.settle()
 			}
 		}
@@ -391,7 +405,7 @@ func (c *cluster) deliver(i int) {
 		return
 	}
 	c.trace("%s  hears %s", m.To, describe(m))
-	s.core.Receive(c.now, m)
+	s.core.Receive(s.clock(), m)
 	s.settle()
 }
 
@@ -447,7 +461,7 @@ func (c *cluster) fresh() uint64 {
 
 func (s *server) propose(data string) (token uint64) {
 	token = s.c.fresh()
-	s.core.Propose(s.c.now, []core.Proposal{{Token: token, Data: []byte(data)}})
+	s.core.Propose(s.clock(), []core.Proposal{{Token: token, Data: []byte(data)}})
 	s.settle()
 	return token
 }
@@ -455,21 +469,25 @@ func (s *server) propose(data string) (token uint64) {
 func (s *server) read(kind core.ReadKind) (token uint64) {
 	token = s.c.fresh()
 	s.c.check.asked(s, token)
-	s.core.ReadIndex(s.c.now, token, kind)
+	s.core.ReadIndex(s.clock(), token, kind)
 	s.settle()
+	if kind == core.ReadUnderLease && s.core.Status().Role == core.Leader {
+		_, answered := s.reads[token]
+		s.c.check.situation[map[bool]string{true: "read under lease", false: "lease refused"}[answered]]++
+	}
 	return token
 }
 
 func (s *server) change(ch core.Change) (token uint64) {
 	token = s.c.fresh()
-	s.core.Change(s.c.now, token, ch)
+	s.core.Change(s.clock(), token, ch)
 	s.settle()
 	return token
 }
 
 func (s *server) transfer(to core.ServerID) (token uint64) {
 	token = s.c.fresh()
-	s.core.Transfer(s.c.now, token, to)
+	s.core.Transfer(s.clock(), token, to)
 	s.settle()
 	return token
 }

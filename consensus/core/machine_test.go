@@ -91,13 +91,13 @@ func (s *server) writeChunk(ch core.SnapshotChunk) {
 		p.data = append(p.data, ch.Data[have-ch.Offset:]...)
 	}
 	if have := uint64(len(p.data)); have < ch.Meta.Size || !ch.Last {
-		s.core.ChunkWritten(s.c.now, ch.Meta, have)
+		s.core.ChunkWritten(s.clock(), ch.Meta, have)
 		return
 	}
 	file := *p
 	*p = snapshotFile{}
 	if binary.BigEndian.Uint64(file.data) != ch.Meta.Checksum {
-		s.core.SnapshotFailed(s.c.now, ch.Meta)
+		s.core.SnapshotFailed(s.clock(), ch.Meta)
 		return
 	}
 	id := core.EntryID{Term: ch.Meta.Term, Index: ch.Meta.Index}
@@ -106,5 +106,5 @@ func (s *server) writeChunk(ch core.SnapshotChunk) {
 	s.restoreState(file)
 	s.c.check.situation["snapshot installed"]++
 	s.c.trace("%s  has installed the snapshot up to %d", s.id, ch.Meta.Index)
-	s.core.SnapshotInstalled(s.c.now, ch.Meta)
+	s.core.SnapshotInstalled(s.clock(), ch.Meta)
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,6 +63,7 @@ func TestRandom(t *testing.T) {
 var situations = []string{
 	"conflict truncated", "read released", "crash", "snapshot installed", "membership changed",
 	"transfer done", "transfer failed", "log tail lost", "read from disk",
+	"lease held", "lease refused", "read under lease", "timing changed",
 }
 
 // walk is one random run.
@@ -72,6 +74,7 @@ type walk struct {
 
 	loss, double, slow, churn, members float64 // this seed's mix of faults
 	crashy                             float64
+	hasty                              bool // election timeouts are short, as seldom otherwise
 	lines                              []string
 }
 
@@ -93,14 +96,23 @@ func newWalk(t *testing.T, seed uint64) *walk {
 	w.loss, w.double = w.some(0.2), w.some(0.1)
 	w.slow, w.crashy, w.churn = w.some(0.5), w.some(0.02), w.some(0.03)
 	w.c.check.lossyDisks = len(ids) >= 3 && w.members == 0 && w.rng.IntN(2) == 0
+	skew := w.some(100) // 5 % fast and 5 % slow is about what core.DriftShare allows
+	skew = min(skew, 50)
+	w.hasty = w.rng.IntN(2) == 0
 	for _, s := range w.c.servers {
-		s.conf.Rand = w.rng.Uint64N
+		s.conf.Rand = func(n uint64) uint64 {
+			if w.hasty && n < 1<<40 {
+				n = n/8 + 1
+			}
+			return w.rng.Uint64N(n)
+		}
 		s.conf.MaxAppendBytes = 40 << w.rng.IntN(6)
 		s.conf.MaxInflight = 1 + w.rng.IntN(8)
 		s.conf.MaxInflightBytes = 100 << w.rng.IntN(6)
 		s.conf.CacheBytes = 40 << w.rng.IntN(8)
 		s.conf.MaxUncommittedBytes = 1 << (8 + w.rng.IntN(8))
 		s.slowDisk = w.rng.Float64() < w.slow
+		s.fast = int64(skew * (2*w.rng.Float64() - 1))
 		s.start()
 	}
 	return w
@@ -141,6 +153,8 @@ func (w *walk) step() {
 		w.changeMembers(s)
 	case w.happens(0.01):
 		w.snapshot(s)
+	case w.happens(0.002) && s.core.Status().Role == core.Leader:
+		w.lateAnswers(s)
 	case w.happens(0.005):
 		s.transfer("")
 	case w.happens(0.03):
@@ -224,14 +238,61 @@ func (w *walk) changeNetwork(s *server) {
 	w.c.trace("cuts: %d", len(w.c.cut))
 }
 
+// lateAnswers cuts a leader off right after a heartbeat, mostly while the answers
+// are on their way. They arrive when others may have elected somebody. Before, it may
+// change the times, without anyone hearing of it but by the heartbeat.
+func (w *walk) lateAnswers(l *server) {
+	c := w.c
+	if w.happens(0.3) {
+		l.change(core.Change{Kind: core.SetTiming, Timing: core.DefaultTiming().Scaled(1 + w.rng.IntN(2))})
+		c.wire = slices.DeleteFunc(c.wire, func(m core.Message) bool { return m.Kind == core.MsgAppend })
+	}
+	c.pass(51 * ms)
+	w.deliverIf(func(m core.Message) bool { return m.From == l.id })
+	if w.happens(0.5) {
+		w.deliverIf(func(m core.Message) bool { return m.To == l.id }) // not late after all
+	}
+	for _, o := range c.servers {
+		c.cut[[2]core.ServerID{l.id, o.id}] = true
+	}
+	others := func(m core.Message) bool { return m.To != l.id }
+	for late := 100*ms + core.Duration(w.rng.Int64N(int64(200*ms))); late > 0; late -= 2 * ms {
+		c.pass(2 * ms)
+		w.deliverIf(others)
+		c.check.alone(c)
+	}
+	for i := range c.wire { // heartbeats that nobody heard are not among them
+		if m := c.wire[i]; m.Kind == core.MsgHeartbeatReply && l.core != nil {
+			l.core.Receive(l.clock(), m)
+			l.settle()
+			c.check.alone(c)
+		}
+	}
+	c.heal()
+}
+
+// deliverIf delivers what is on the wire and is chosen, and what follows from it.
+func (w *walk) deliverIf(chosen func(core.Message) bool) {
+	for i := 0; i < len(w.c.wire); {
+		if chosen(w.c.wire[i]) {
+			w.c.deliver(i)
+		} else {
+			i++
+		}
+	}
+}
+
 func (w *walk) changeMembers(s *server) {
 	kinds := []core.ChangeKind{core.AddLearner, core.PromoteVoter, core.RemoveServer, core.DemoteVoter, core.UpdateAddr}
 	ch := core.Change{Kind: kinds[w.rng.IntN(len(kinds))], ID: w.anyone().id, Addr: fmt.Sprint("addr", w.c.fresh())}
+	if w.happens(0.3) {
+		ch = core.Change{Kind: core.SetTiming, Timing: core.DefaultTiming().Scaled(1 + w.rng.IntN(2))}
+	}
 	if l := w.c.leader(); l != nil && w.happens(0.7) {
 		s = l
 	}
 	if o := s.outcomes[s.change(ch)]; o.Err == nil {
-		w.c.check.situation["membership changed"]++
+		w.c.check.situation[map[bool]string{true: "timing changed", false: "membership changed"}[ch.Kind == core.SetTiming]]++
 	}
 }
 
@@ -246,6 +307,7 @@ func (w *walk) story() string { return strings.Join(w.lines, "\n") }
 func (w *walk) healAndCheck() {
 	c := w.c
 	c.heal()
+	w.hasty = false
 	for _, s := range c.servers {
 		if s.core == nil {
 			s.start()
@@ -253,7 +315,7 @@ func (w *walk) healAndCheck() {
 		s.slowDisk = false
 		s.settle()
 	}
-	c.run(6000 * ms) // 20 election timeouts
+	c.run(12000 * ms) // 20 of the longest election timeouts
 	leader := c.leader()
 	if leader == nil {
 		c.check.breach("no leader, 20 election timeouts after everything was healed")

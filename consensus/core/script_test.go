@@ -184,7 +184,7 @@ func (s *script) run(at string, args []string) {
 	case "heal":
 		s.c.heal()
 	case "bootstrap":
-		if err := on().core.Bootstrap(s.c.now, configurationOf(ids(args)...)); err != nil {
+		if err := on().core.Bootstrap(on().clock(), configurationOf(ids(args)...)); err != nil {
 			s.c.trace("%v", err)
 		}
 		on().settle()

@@ -172,9 +172,8 @@ var bugs = []bug{
 	},
 	{
 		number: 20, name: "lease from ack time",
-		edits:    []edit{{"core/lease.go", "pr.pledged = max(pr.pledged, at)", "pr.pledged = max(pr.pledged, at, c.now)"}},
-		survives: "acknowledgements rarely take long enough; the walk's clocks are one",
-		checks:   []check{walk(400), cluster(100)},
+		edits:  []edit{{"core/lease.go", "pr.pledged = max(pr.pledged, at)", "pr.pledged = max(pr.pledged, at, c.now)"}},
+		checks: []check{walk(400), cluster(100)},
 	},
 	{
 		number: 21, name: "lease survives transfer",
@@ -336,5 +335,34 @@ var bugs = []bug{
 			"\tif len(d.batch) > 0 {\n\t\tif err",
 			"\tfor _, w := range ws {\n\t\tfor _, m := range w.after {\n\t\t\td.send(m)\n\t\t}\n\t\tw.after = nil\n\t}\n\tif len(d.batch) > 0 {\n\t\tif err"}},
 		checks: []check{cluster(40)},
+	},
+	{
+		number: 101, name: "lease without own-term commit",
+		edits:  []edit{{"core/lease.go", "case l == nil, c.commit < l.first, ", "case l == nil, "}},
+		checks: []check{walk(400), cluster(100)},
+	},
+	{
+		number: 102, name: "lease not ended at step-down",
+		edits: []edit{{"lease.go",
+			"\tif end <= e.now {\n\t\te.lease.Store(nil)\n\t\treturn\n\t}\n",
+			"\tif end <= e.now {\n\t\treturn\n\t}\n"}},
+		checks: []check{cluster(200)},
+	},
+	{
+		number: 103, name: "drift bound ignored",
+		edits:  []edit{{"core/lease.go", "{ return t.ElectionMin - t.ElectionMin/DriftShare }", "{ return t.ElectionMin }"}},
+		checks: []check{scripts, walk(400), cluster(200)},
+	},
+	{
+		number: 104, name: "timing from own flags",
+		edits: []edit{
+			{"core/timing.go", "\tif n := len(c.configs); n > 0 {\n\t\treturn c.configs[n-1].config.Timing.orDefault()\n\t}\n", "\tif len(c.cfg.ID)%2 == 0 || c.cfg.ID[len(c.cfg.ID)-1]%2 == 0 {\n\t\treturn DefaultTiming().Scaled(4)\n\t}\n"},
+		},
+		checks: []check{walk(400), cluster(100)},
+	},
+	{
+		number: 105, name: "promise under any configuration counted",
+		edits:  []edit{{"core/lease.go", "if m.Config == 0 || m.Config != c.configIndex() {", "if false {"}},
+		checks: []check{walk(400), cluster(200)},
 	},
 }
