@@ -118,6 +118,8 @@ Where Muster answers differently, and why:
   node has moved; nodes without coordinates come last. An update of a coordinate
   takes effect at once, and one without `+"`Coord`"+` is refused.
 - `+"`?cached`"+` changes nothing: every answer is kept, and current.
+- DNS: docs/dns.md lists the differences; client agents answer from what they
+  watch (`+"`dns_config.use_cache`"+` is true where Consul's is false).
 - A write from a web page of another site is refused with 403, unless
   `+"`http_config.response_headers`"+` names its origin.
 - Paths are matched as they were sent, without redirects to a cleaned form.
