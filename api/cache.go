@@ -57,16 +57,18 @@ func newAnswers(limit int) *answers {
 
 // get gives the answer to a question as of now: the one that is kept if nothing
 // has moved that it was made of, else a new one, which evaluate makes.
-func (a *answers) get(store *state.Store, question string, evaluate func(*state.View) (*answer, error)) (*answer, error) {
+// Kept says which.
+func (a *answers) get(store *state.Store, question string, evaluate func(*state.View) (*answer, error)) (_ *answer, kept bool, err error) {
 	if a.limit == 0 {
 		a.made.Add(1)
-		return evaluate(store.View())
+		fresh, err := evaluate(store.View())
+		return fresh, false, err
 	}
 	s := a.slot(question)
 	old := s.answer.Load()
 	if old != nil && old.holds(store.View()) {
 		a.kept.Add(1)
-		return old, nil
+		return old, true, nil
 	}
 	s.evaluating.Lock()
 	defer s.evaluating.Unlock()
@@ -74,19 +76,19 @@ func (a *answers) get(store *state.Store, question string, evaluate func(*state.
 	old = s.answer.Load()
 	if old != nil && old.holds(view) {
 		a.kept.Add(1)
-		return old, nil
+		return old, true, nil
 	}
 	a.made.Add(1)
 	fresh, err := evaluate(store.View())
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if old != nil && bytes.Equal(old.data, fresh.data) {
 		fresh.payload = old.payload // no need to compress it again
 	}
 	s.answer.Store(fresh)
 	a.keep(s, fresh)
-	return fresh, nil
+	return fresh, false, nil
 }
 
 // holds says whether nothing has moved that an answer was made of. Topics only

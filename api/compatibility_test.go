@@ -122,6 +122,8 @@ Where Muster answers differently, and why:
   watch (`+"`dns_config.use_cache`"+` is true where Consul's is false).
 - A write from a web page of another site is refused with 403, unless
   `+"`http_config.response_headers`"+` names its origin.
+- A request over loopback for a name with dots that is no origin named there is
+  answered with 421: a web page could have its own name resolve to 127.0.0.1.
 - Paths are matched as they were sent, without redirects to a cleaned form.
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.
@@ -133,7 +135,6 @@ Where Muster answers differently, and why:
   together; Consul's hold each other critical.
 - Two checks of one registration with the same ID are refused; Consul keeps the last.
 - `+"`/v1/agent/health/service`"+` shows checks as `+"`/v1/agent/checks`"+` does.
-- `+"`?peer=`"+` is not looked at.
 - Filters also take `+"`any`"+` and `+"`all`"+`.
 %s`, configBegin, config, configEnd, here, later, table.String())
 }

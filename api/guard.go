@@ -1,7 +1,9 @@
 package api
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -26,6 +28,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			h.Set(name, value)
 		}
 		switch {
+		case !s.calledByName(r):
+			s.plain(w, http.StatusMisdirectedRequest, "this agent does not go by the name \""+r.Host+"\" on a loopback address; use an IP address or localhost, "+
+				"or name the origin in http_config.response_headers as Access-Control-Allow-Origin")
 		case s.blocked(r.URL.Path):
 			s.plain(w, http.StatusForbidden, "Endpoint is blocked by agent configuration")
 		case !s.fromHere(r):
@@ -35,6 +40,31 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// calledByName says whether a request over loopback names this machine. A web
+// page of another site can have its own name resolve to 127.0.0.1 and would then
+// be taken for a page of this agent's (DNS rebinding); it can't do so with an
+// address, with localhost, or with a name that has no dots.
+func (s *Server) calledByName(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok || !local.IP.IsLoopback() {
+		return true
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	for origin := range s.origins {
+		if u, err := url.Parse(origin); origin == "*" || err == nil && strings.EqualFold(u.Hostname(), host) {
+			return true
+		}
+	}
+	return false
 }
 
 // recover answers for a handler that panicked. Other requests go on.

@@ -45,7 +45,7 @@ var ReadParams = []Param{
 	{Name: "stale", Doc: "let any server answer at once"},
 	{Name: "consistent", Doc: "confirm with a quorum that the answer is current"},
 	{Name: "max_stale", Doc: "with stale: how old the answer may be, such as 10s"},
-	{Name: "cached", Doc: "accepted; every answer is both cached and current"},
+	{Name: "cached", Doc: "tell by X-Cache whether the answer was kept; one that was is current all the same"},
 	{Name: "pretty", Doc: "indent the JSON"},
 	{Name: "token", Doc: "the ACL token; X-Consul-Token and Authorization: Bearer go before it"},
 }
@@ -76,6 +76,9 @@ func parseOptions(q url.Values) (o Options, err error) {
 			return o, invalid("Cannot specify ?stale with ?consistent, conflicting semantics.")
 		}
 		o.Consistency = Stale
+	}
+	if q.Has("cached") && o.Consistency == Consistent {
+		return o, invalid("Cannot specify ?cached with ?consistent, conflicting semantics.")
 	}
 	if s := q.Get("max_stale"); s != "" {
 		if o.MaxStale, err = time.ParseDuration(s); err != nil || o.MaxStale < 0 {

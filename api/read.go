@@ -43,6 +43,9 @@ func (c *call) read() error {
 		return err
 	}
 	c.consulHeaders(a.index, age, a.hidden).set(c.w.Header())
+	if c.req.Has("cached") {
+		c.cacheHeaders()
+	}
 	c.send(http.StatusOK, jsonType, a.payload)
 	return nil
 }
@@ -56,6 +59,18 @@ func (c *call) consulHeaders(index uint64, age time.Duration, hidden bool) consu
 		consistency: c.req.Options.Consistency.String(),
 		cut:         hidden,
 	}
+}
+
+// cacheHeaders tell a caller who asked for it whether its answer was kept. One
+// that was is as current as a new one: its age is always 0, which no max-age or
+// stale-if-error of the caller's Cache-Control is below.
+func (c *call) cacheHeaders() {
+	if !c.kept {
+		c.w.Header().Set("X-Cache", "MISS")
+		return
+	}
+	c.w.Header().Set("X-Cache", "HIT")
+	c.w.Header().Set("Age", "0")
 }
 
 // catchUp waits until this server's copy is as current as the caller wants, and
@@ -107,8 +122,13 @@ func (c *call) await() (*answer, error) {
 			return last, c.req.ctx.Err()
 		}
 		next, err := c.answer()
-		if err != nil || !bytes.Equal(next.data, first.data) {
-			return next, err
+		if err != nil {
+			return nil, err
+		}
+		// A stale answer's server may be behind its caller, who must not go back.
+		behind := o.Consistency == Stale && next.index <= o.Index && store.Index() < o.Index
+		if !behind && !bytes.Equal(next.data, first.data) {
+			return next, nil
 		}
 		last = next
 	}
@@ -126,8 +146,8 @@ func (s *Server) waitTime(asked time.Duration) time.Duration {
 }
 
 // answer evaluates the row, or finds the answer that someone else had made.
-func (c *call) answer() (*answer, error) {
-	return c.s.answers.get(c.s.deps.Replica.Store(), c.question(), func(v *state.View) (*answer, error) {
+func (c *call) answer() (a *answer, err error) {
+	a, c.kept, err = c.s.answers.get(c.s.deps.Replica.Store(), c.question(), func(v *state.View) (*answer, error) {
 		raw, err := c.row.View(v, c.req)
 		if err != nil {
 			return nil, err
@@ -142,6 +162,7 @@ func (c *call) answer() (*answer, error) {
 		}
 		return &answer{payload: &payload{data: data}, index: v.Index(), topics: v.Topics(), hidden: hidden}, nil
 	})
+	return a, err
 }
 
 // question is all that an answer depends on besides the catalog.

@@ -116,7 +116,6 @@ func (c *call) send(status int, contentType string, p *payload) {
 	}
 	h, data := c.w.Header(), p.data
 	h.Set("Content-Type", contentType)
-	h.Set("Vary", "Accept-Encoding")
 	if len(data) >= gzipFrom && acceptsGzip(c.r) {
 		h.Set("Content-Encoding", "gzip")
 		data = p.gzipped()

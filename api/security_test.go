@@ -2,9 +2,12 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -278,6 +281,38 @@ func TestAnswers_AreKeptByWhatACallerMaySee(t *testing.T) {
 		}
 		if w := r.do("GET", "/v1/catalog/nodes?token=bad", ""); w.Code != 403 {
 			t.Errorf("with a bad token: %d %s", w.Code, w.Body)
+		}
+	}
+}
+
+// A page whose own name was made to resolve to loopback is not this agent's page.
+func TestGuard_GoesByItsOwnNamesOnLoopback(t *testing.T) {
+	r := newRig(t, func(c *api.Config, _ *api.Deps) {
+		c.ResponseHeaders = map[string]string{"Access-Control-Allow-Origin": "https://ui.example.com"}
+	})
+	for _, c := range []struct {
+		local, host string
+		want        int
+	}{
+		{"127.0.0.1", "evil.test", 421},
+		{"127.0.0.1", "evil.test:8500", 421},
+		{"127.0.0.1", "127.0.0.1.evil.test:8500", 421},
+		{"::1", "evil.test.", 421},
+		{"192.0.2.1", "evil.test", 200}, // whoever gets there could have gone there by its address
+		{"127.0.0.1", "127.0.0.1:8500", 200},
+		{"127.0.0.1", "[::1]:8500", 200},
+		{"127.0.0.1", "LocalHost:8500", 200},
+		{"127.0.0.1", "app.localhost", 200},
+		{"127.0.0.1", "consul:8500", 200},
+		{"127.0.0.1", "UI.example.com", 200},
+	} {
+		req := httptest.NewRequest("GET", "/v1/agent/version", nil)
+		req.Host = c.host
+		req = req.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(c.local)}))
+		w := httptest.NewRecorder()
+		r.users.ServeHTTP(w, req)
+		if w.Code != c.want {
+			t.Errorf("%s on %s: %d %s", c.host, c.local, w.Code, w.Body)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type call struct {
 	cluster bool // it came in on the cluster port
 	hops    int  // how many more times it may be passed on
 	streams bool // it is answered by a stream
+	kept    bool // the answer was there already
 	status  int  // what was answered
 }
 
@@ -36,6 +37,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, cluster bool) {
 		return
 	}
 	w.Header().Set("X-Consul-Default-ACL-Policy", "allow")
+	w.Header().Set("Vary", "Accept-Encoding")
 	row := ep.rows[r.Method]
 	switch {
 	case row == nil && r.Method == http.MethodOptions && !cluster:
@@ -103,7 +105,7 @@ func (c *call) parse() (err error) {
 		}
 	}
 	for name, feature := range map[string]string{"partition": "Partitions", "ns": "Namespaces"} {
-		if v := q.Get(name); v != "" && v != "default" {
+		if v := q.Get(name); v != "" && c.row.Ask == nil {
 			return invalid("Invalid query parameter: %q - %s are a Consul Enterprise feature", name, feature)
 		}
 	}

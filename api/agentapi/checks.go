@@ -24,6 +24,9 @@ func (h handlers) registerCheck(r *api.Request) (any, error) {
 	if body.Name == "" {
 		return nil, invalid("Missing check name")
 	}
+	if !knownStatus(body.Status) {
+		return nil, invalid("Bad check status")
+	}
 	if err := enterprise(body.Namespace, body.Partition); err != nil {
 		return nil, err
 	}

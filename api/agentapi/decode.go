@@ -165,6 +165,9 @@ func (b *serviceBody) service() (catalog.Service, []Check, error) {
 	}
 	var checks []Check
 	for _, c := range append([]*checkBody{b.Check}, b.Checks...) {
+		if c != nil && !knownStatus(c.Status) {
+			return s, nil, invalid("Status for checks must 'passing', 'warning', 'critical'")
+		}
 		if c != nil {
 			checks = append(checks, c.check())
 		}
@@ -186,6 +189,15 @@ func (b *serviceBody) sidecar() (*Sidecar, error) {
 		s.Connect.SidecarService = &catalog.Service{} // for the agent to refuse
 	}
 	return &Sidecar{s, checks, side.Token}, nil
+}
+
+// knownStatus says whether a check may be registered with a status.
+func knownStatus(status string) bool {
+	switch status {
+	case "", catalog.StatusPassing, catalog.StatusWarning, catalog.StatusCritical:
+		return true
+	}
+	return false
 }
 
 // enterprise refuses what would be silently put elsewhere than asked.

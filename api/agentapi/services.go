@@ -77,6 +77,11 @@ const (
 
 // waitTime is how long a caller waits for another answer.
 func waitTime(r *api.Request) (time.Duration, error) {
+	if text := r.Query.Get("index"); text != "" {
+		if _, err := strconv.ParseUint(text, 10, 64); err != nil {
+			return 0, invalid("Invalid index")
+		}
+	}
 	text := r.Query.Get("wait")
 	if text == "" {
 		return defaultWait, nil

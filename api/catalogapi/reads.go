@@ -39,6 +39,9 @@ func catalogInstances(find func(v *state.View, name string) []state.Instance) fu
 			return nil, err
 		}
 		list := []serviceNode{}
+		if r.Query.Get("peer") != "" {
+			return list, nil // nothing is imported from other clusters
+		}
 		for _, in := range find(v, name) {
 			if hasTags(in.Service, r) && r.Options.MatchMeta(in.Node.Meta) {
 				list = append(list, newServiceNode(in))
@@ -60,6 +63,9 @@ func healthInstances(find func(v *state.View, name string) []state.Instance) fun
 			return nil, err
 		}
 		list := []instance{}
+		if r.Query.Get("peer") != "" {
+			return list, nil // nothing is imported from other clusters
+		}
 		for _, in := range find(v, name) {
 			if hasTags(in.Service, r) && r.Options.MatchMeta(in.Node.Meta) && (!passing || allPass(in.Checks)) {
 				list = append(list, instance(in))

@@ -17,6 +17,7 @@ var (
 	near     = api.Param{Name: "near", Doc: "sort by the estimated round trip from this node, nearest first; _agent is the agent that is asked"}
 	segment  = api.Param{Name: "segment", Doc: "a network segment; only the one without a name is known"}
 	tag      = api.Param{Name: "tag", Doc: "a tag of the instance; repeatable, all must match", Repeats: true}
+	peer     = api.Param{Name: "peer", Doc: "a cluster to import from; there are none, so that nothing is found"}
 	passing  = api.Param{Name: "passing", Doc: "only instances whose checks all pass"}
 )
 
@@ -91,14 +92,14 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/service/{service}", Kind: api.Read,
 			Doc:    "Lists the instances of a service.",
-			Params: []api.Param{filter, nodeMeta, near, tag}, Filter: serviceNode{},
+			Params: []api.Param{filter, nodeMeta, near, tag, peer}, Filter: serviceNode{},
 			Answer: []serviceNode{},
 			View:   catalogInstances(byName), Visible: visibleServiceNodes,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/connect/{service}", Kind: api.Read,
 			Doc:    "Lists the instances that give mesh access to a service.",
-			Params: []api.Param{filter, nodeMeta, near, tag}, Filter: serviceNode{},
+			Params: []api.Param{filter, nodeMeta, near, tag, peer}, Filter: serviceNode{},
 			Answer: []serviceNode{},
 			View:   catalogInstances(byMesh), Visible: visibleServiceNodes,
 		},
@@ -133,14 +134,14 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/health/service/{service}", Kind: api.Read,
 			Doc:    "Lists the instances of a service with their nodes and checks.",
-			Params: []api.Param{filter, nodeMeta, near, passing, tag}, Filter: instance{},
+			Params: []api.Param{filter, nodeMeta, near, passing, tag, peer}, Filter: instance{},
 			Answer: []instance{},
 			View:   healthInstances(byName), Visible: visibleInstances,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/health/connect/{service}", Kind: api.Read,
 			Doc:    "Lists the instances that give mesh access to a service, with their nodes and checks.",
-			Params: []api.Param{filter, nodeMeta, near, passing, tag}, Filter: instance{},
+			Params: []api.Param{filter, nodeMeta, near, passing, tag, peer}, Filter: instance{},
 			Answer: []instance{},
 			View:   healthInstances(byMesh), Visible: visibleInstances,
 		},
