@@ -17,6 +17,7 @@
 //	router.go     which servers to turn to (api.Cluster)
 //	uplink.go     this agent's own entries on their way to the leader (local.Catalog)
 //	http.go       listeners; localapi.go: what the API's local routes see
+//	dns.go        DNS: names.go finds names on a server, watches.go on a client agent
 //
 // # Goroutines
 //
