@@ -10,6 +10,8 @@ MAKEFLAGS   += --warn-undefined-variables --no-builtin-rules
 VERSION     := $(patsubst v%,%,$(shell git describe --tags --match 'v*' --dirty 2>/dev/null))
 LDFLAGS     := $(if $(VERSION),-X muster/agent/config.Version=$(VERSION))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Other people's programs against real agents: a module of its own.
+CLIENTS     := cmd/agent/e2e/clients
 FUZZTIME    ?= 30s
 BENCH       ?= .
 BENCHTIME   ?= 1s
@@ -30,6 +32,7 @@ run: build ## build and start a development agent on http://127.0.0.1:8500
 .PHONY: test
 test: ## run every test, real clusters of real processes included
 	go test -timeout 30m ./...
+	go test -C $(CLIENTS) -timeout 10m ./...
 
 .PHONY: race
 race: ## run every test under the race detector
@@ -44,6 +47,8 @@ lint: ## check format, vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -C $(CLIENTS) ./...
+	go vet -C consensus/bench ./...
 	go run $(STATICCHECK) ./...
 
 .PHONY: check
