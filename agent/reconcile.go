@@ -260,7 +260,28 @@ func changesDue(self core.ServerID, cfg core.Configuration, members []gossip.Mem
 		}
 	}
 	slices.SortFunc(due, func(a, b core.Change) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	if change, ok := timingDue(cfg, members); ok {
+		due = append(due, change)
+	}
 	return due
+}
+
+// timingDue brings the replicated times of consensus in line with
+// performance.raft_multiplier, once all live servers announce the same one. While
+// they differ, as in a rolling restart, the times stay as they are, whoever leads.
+func timingDue(cfg core.Configuration, members []gossip.Member) (core.Change, bool) {
+	multiplier := 0
+	for _, m := range members {
+		switch {
+		case !m.Server || m.Status != gossip.StatusAlive:
+		case multiplier != 0 && m.RaftMultiplier != multiplier:
+			return core.Change{}, false
+		default:
+			multiplier = m.RaftMultiplier
+		}
+	}
+	want := core.DefaultTiming().Scaled(multiplier)
+	return core.Change{Kind: core.SetTiming, Timing: want}, multiplier > 0 && cfg.Timing != want
 }
 
 func describe(c core.Change) string {
@@ -269,6 +290,8 @@ func describe(c core.Change) string {
 		return fmt.Sprintf("add %s at %s as a learner", c.ID, c.Addr)
 	case core.PromoteVoter:
 		return fmt.Sprintf("make %s a voter", c.ID)
+	case core.SetTiming:
+		return fmt.Sprintf("election timeout from %v", time.Duration(c.Timing.ElectionMin))
 	case core.RemoveServer:
 		return fmt.Sprintf("remove %s", c.ID)
 	case core.UpdateAddr:

@@ -177,6 +177,7 @@ func (a *Agent) gossipIdentity(c *gossip.Config, prefix string) {
 	}
 	if a.cfg.Server {
 		c.Role, c.ClusterPort, c.Expect, c.Bootstrap = gossip.Server, a.cfg.ServerPort, a.cfg.BootstrapExpect, a.cfg.Bootstrap
+		c.RaftMultiplier = a.cfg.RaftMultiplier
 	}
 	c.Registerer, c.Logger = a.opts.Registry, a.opts.Logger
 }

@@ -53,6 +53,9 @@ type Config struct {
 	// Expect 1, says that it forms a cluster alone.
 	Expect    int
 	Bootstrap bool
+	// RaftMultiplier is what a server scales the times of consensus by; it is
+	// announced (tag raft_mult) where it is above 1.
+	RaftMultiplier int
 	// ACLs says that a server enforces access control (tag acls).
 	ACLs bool
 	// WANJoinPort is a server's port in the WAN pool, 0 where it has none.

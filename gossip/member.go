@@ -50,7 +50,9 @@ type Member struct {
 	WANAddr   string
 	Expect    int  // servers it waits for to form a cluster, 0 for none
 	Bootstrap bool // it forms one alone; Expect is 1
-	Build     string
+	// RaftMultiplier is what a server wants the times of consensus scaled by.
+	RaftMultiplier int
+	Build          string
 
 	ProtocolMin, ProtocolMax, ProtocolCur uint8
 	DelegateMin, DelegateMax, DelegateCur uint8
@@ -58,15 +60,17 @@ type Member struct {
 
 // The tags, as Consul's clients know them, and the values of role.
 const (
-	tagRole        = "role"
-	tagDatacenter  = "dc"
-	tagID          = "id"
-	tagPort        = "port"
-	tagExpect      = "expect"
-	tagBootstrap   = "bootstrap"
-	tagBuild       = "build"
-	tagWANJoinPort = "wan_join_port"
-	tagImpl        = "impl"
+	tagRole       = "role"
+	tagDatacenter = "dc"
+	tagID         = "id"
+	tagPort       = "port"
+	tagExpect     = "expect"
+
+	tagRaftMultiplier = "raft_mult"
+	tagBootstrap      = "bootstrap"
+	tagBuild          = "build"
+	tagWANJoinPort    = "wan_join_port"
+	tagImpl           = "impl"
 
 	roleServer = "consul"
 	roleClient = "node"
@@ -111,6 +115,9 @@ func (c Config) tags() map[string]string {
 	}
 	if c.Expect > 1 {
 		t[tagExpect] = strconv.Itoa(c.Expect)
+	}
+	if c.RaftMultiplier > 1 {
+		t[tagRaftMultiplier] = strconv.Itoa(c.RaftMultiplier)
 	}
 	if c.WANJoinPort > 0 && !c.WAN {
 		t[tagWANJoinPort] = strconv.Itoa(c.WANJoinPort)
@@ -165,6 +172,8 @@ func newMember(s serf.Member) Member {
 	if m.Bootstrap {
 		m.Expect = 1
 	}
+	m.RaftMultiplier, _ = strconv.Atoi(s.Tags[tagRaftMultiplier])
+	m.RaftMultiplier = max(m.RaftMultiplier, 1)
 	if m.Server {
 		m.ClusterAddr = net.JoinHostPort(m.Addr, s.Tags[tagPort])
 		if port := s.Tags[tagWANJoinPort]; port != "" {
