@@ -65,8 +65,11 @@ func TestConsistency_ModesReadAsMuchAsTheyPromise(t *testing.T) {
 		"/v1/catalog/nodes?stale&max_stale=2s": {0, "stale", "1500"},
 		"/v1/catalog/nodes?stale&max_stale=1s": {1, "leader", "0"},
 	} {
-		before := r.replica.reads.Load()
+		before, confirmed := r.replica.reads.Load(), r.replica.confirms.Load()
 		w := r.do("GET", target, "")
+		if byRound := r.replica.confirms.Load() > confirmed; byRound != (want.mode == "consistent") {
+			t.Errorf("%s: confirmed by a round: %v", target, byRound)
+		}
 		h := w.Header()
 		if reads := r.replica.reads.Load() - before; reads != want.reads || h.Get("X-Consul-Effective-Consistency") != want.mode || h.Get("X-Consul-LastContact") != want.lastC {
 			t.Errorf("%s: %d quorum reads, %v", target, reads, h)

@@ -93,3 +93,23 @@ func BenchmarkFailover(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// BenchmarkReadIndex compares, on the leader of three servers, reads under the
+// lease with reads that take a round:
+//
+//	go test ./consensus -run '^$' -bench ReadIndex
+func BenchmarkReadIndex(b *testing.B) {
+	c := newCluster(b, 3, nil)
+	c.propose("warm")
+	l := c.leader()
+	for name, kind := range map[string]core.ReadKind{"lease": core.ReadUnderLease, "round": core.ReadByRound} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				if _, err := l.ReadIndex(b.Context(), kind); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

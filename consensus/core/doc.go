@@ -28,15 +28,15 @@
 //   - A server counts its own vote and its own entries only after Written
 //     (writes.go). What an overwritten write left behind never counts.
 //   - One vote a term, for a log at least as up to date; none within
-//     ElectionTimeoutMin of hearing a leader or of a restart (election.go).
+//     ElectionMin of hearing a leader or of a restart (election.go).
 //   - A follower truncates only at a real conflict, never at or below its
 //     commit index, and its commit index never passes what the message at hand
 //     proved equal (follower.go).
 //   - A leader commits by counting only entries of its own term (replication.go).
 //   - All that a leader knows lives in one struct that ends with its term: no
 //     flag outlives it (leader.go).
-//   - A read is released only after a quorum answered a round that was sent
-//     after the read was asked (read.go).
+//   - A read is released only under a lease (lease.go), or after a quorum
+//     answered a round that was sent after the read was asked (read.go).
 //   - The newest configuration in the log counts, committed or not; truncation
 //     brings the older one back; one change at a time (membership.go).
 //   - 0 <= base <= commit <= last, durable <= last, applied <= commit.
@@ -50,5 +50,5 @@
 // types.go is the contract. core.go dispatches inputs and builds Outputs;
 // election.go, follower.go, leader.go with replication.go and progress.go are
 // the roles; log.go and writes.go the bookkeeping of the log and the disk;
-// read.go, membership.go, transfer.go and snapshot.go one extension each.
+// read.go, lease.go, timing.go, membership.go, transfer.go and snapshot.go one extension each.
 package core
