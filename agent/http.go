@@ -211,7 +211,7 @@ type perClient struct {
 	open map[string]int
 }
 
-var tooManyConns = []byte("HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+var tooManyConns = []byte("HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 // Accept implements net.Listener. A connection too many is told so and closed.
 func (p *perClient) Accept() (net.Conn, error) {

@@ -124,6 +124,8 @@ Where Muster answers differently, and why:
   `+"`http_config.response_headers`"+` names its origin.
 - A request over loopback for a name with dots that is no origin named there is
   answered with 421: a web page could have its own name resolve to 127.0.0.1.
+- Beyond 2,048 requests under way, or 32,768 that wait, an answer is 503 with
+  Retry-After; Consul has no such bound by default.
 - Paths are matched as they were sent, without redirects to a cleaned form.
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.

@@ -30,6 +30,14 @@ type Config struct {
 	// HoldTimeout is how long a request waits for a leader: 7 s.
 	HoldTimeout time.Duration
 
+	// MaxActive bounds the reads of the catalog and the writes that are answered
+	// at once: 2048. What comes beyond is refused with 503 and Retry-After.
+	MaxActive int
+
+	// MaxWaiting bounds the blocking queries and streams that are held at once,
+	// in the same way: 32768.
+	MaxWaiting int
+
 	// CacheBytes bounds the finished answers that are kept: 32 MiB. Zero keeps none.
 	CacheBytes int
 
@@ -52,6 +60,8 @@ func DefaultConfig() Config {
 		DefaultQueryTime: 5 * time.Minute,
 		MaxQueryTime:     10 * time.Minute,
 		HoldTimeout:      7 * time.Second,
+		MaxActive:        2048,
+		MaxWaiting:       32768,
 		CacheBytes:       32 << 20,
 	}
 }
@@ -71,6 +81,8 @@ func (c Config) Validate() error {
 	positive("DefaultQueryTime", c.DefaultQueryTime > 0)
 	positive("MaxQueryTime", c.MaxQueryTime > 0)
 	positive("HoldTimeout", c.HoldTimeout > 0)
+	positive("MaxActive", c.MaxActive > 0)
+	positive("MaxWaiting", c.MaxWaiting > 0)
 	if c.CacheBytes < 0 {
 		faults = append(faults, errors.New("api: CacheBytes must not be negative"))
 	}

@@ -13,6 +13,7 @@
 //	guard.go    panics, blocked endpoints, foreign web pages, response headers
 //	mux.go      path and method to a row, or 404, 405, OPTIONS
 //	serve.go    datacenter, options, token, authorization, body
+//	admit.go    no more at once than this agent can do
 //	forward.go  to a server, if this agent may not answer
 //	read.go     consistency, waiting, answers (cache.go), filter (filter.go)
 //	stream.go   a read that goes on, as server-sent events

@@ -16,7 +16,7 @@ type metrics struct {
 	events   prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer, cache *answers) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, cache *answers, active, waiting *room) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "muster_http_requests_total", Help: "Requests answered, by route and status."}, []string{"method", "route", "code"}),
@@ -39,7 +39,14 @@ func newMetrics(r prometheus.Registerer, cache *answers) (*metrics, error) {
 		Name: "muster_http_answers_kept_total", Help: "Reads of the catalog answered with an answer made before."}, func() float64 { return float64(cache.kept.Load()) })
 	made := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "muster_http_answers_made_total", Help: "Answers made from the catalog."}, func() float64 { return float64(cache.made.Load()) })
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.panics, m.events, bytes, kept, made} {
+	refused := func(r *room, what string) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "muster_http_refused_total", Help: "Requests refused because there were too many of their sort.",
+			ConstLabels: prometheus.Labels{"sort": what}}, func() float64 { return float64(r.refused.Load()) })
+	}
+	held := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "muster_http_waiting", Help: "Blocking queries and streams that are held."}, func() float64 { return float64(waiting.taken.Load()) })
+	for _, c := range []prometheus.Collector{refused(active, "active"), refused(waiting, "waiting"), held, m.requests, m.duration, m.inFlight, m.panics, m.events, bytes, kept, made} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

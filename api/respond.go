@@ -97,6 +97,9 @@ func (c *call) fail(err error) {
 	if c.row.View != nil && status >= http.StatusInternalServerError {
 		consulHeaders{}.set(c.w.Header())
 	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		c.w.Header().Set("Retry-After", retryAfter())
+	}
 	c.s.log.Debug("request failed", "method", c.r.Method, "route", c.row.Path, "status", status, "error", err)
 	c.respond(status, textType, []byte(err.Error()))
 }

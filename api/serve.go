@@ -81,6 +81,16 @@ func (c *call) run() error {
 	if err := c.parse(); err != nil {
 		return err
 	}
+	leave, err := c.admit()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if c.r.Method != http.MethodGet {
+		if c.req.Body, err = c.body(); err != nil {
+			return err
+		}
+	}
 	switch c.row.Kind {
 	case Local:
 		return c.local()
@@ -91,7 +101,7 @@ func (c *call) run() error {
 	}
 }
 
-// parse reads all that a request says, and nothing of what it means.
+// parse reads all that a request says but its body, and nothing of what it means.
 func (c *call) parse() (err error) {
 	if c.req.Query, err = url.ParseQuery(c.r.URL.RawQuery); err != nil {
 		c.req.Query = url.Values{}
@@ -127,10 +137,7 @@ func (c *call) parse() (err error) {
 			return ErrNoPath
 		}
 	}
-	if c.r.Method != http.MethodGet {
-		c.req.Body, err = c.body()
-	}
-	return err
+	return nil
 }
 
 // nearAgent names the agent that ?near=_agent means, also to whoever the request

@@ -23,6 +23,9 @@ type Server struct {
 	metrics *metrics
 	origins map[string]bool // web origins whose pages may write
 
+	active  *room // reads and writes
+	waiting *room // blocking queries and streams
+
 	draining context.Context // over once Drain was called
 	drain    context.CancelFunc
 }
@@ -44,6 +47,8 @@ func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) {
 		log:     deps.Logger.With("component", "http"),
 		answers: newAnswers(cfg.CacheBytes),
 		origins: map[string]bool{},
+		active:  newRoom(cfg.MaxActive, "this agent answers as many requests as it can; try again later"),
+		waiting: newRoom(cfg.MaxWaiting, "this agent holds as many blocking queries and streams as it can; try again later"),
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	for _, o := range cfg.AllowedOrigins {
@@ -55,7 +60,7 @@ func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) {
 		}
 	}
 	var err error
-	if s.metrics, err = newMetrics(deps.Registerer, s.answers); err != nil {
+	if s.metrics, err = newMetrics(deps.Registerer, s.answers, s.active, s.waiting); err != nil {
 		return nil, fmt.Errorf("api: register metrics: %w", err)
 	}
 	s.table, err = newTable(append(tables, []Route{s.openAPIRoute()}), s.metrics)
