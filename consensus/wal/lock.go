@@ -46,6 +46,27 @@ func Lock(dir string) (release func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
+// LockToRead keeps agents off a data directory until release is called, without
+// changing anything in it: for tools that only read. Where an agent runs it is
+// ErrLocked. A directory that no agent has ever used needs no lock.
+func LockToRead(dir string) (release func(), err error) {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, os.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock data-dir %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock data-dir %s: %w (%s); stop it first", dir, ErrLocked, holder(f))
+		}
+		return nil, fmt.Errorf("lock data-dir %s: %w", dir, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
 // holder names the process that wrote its id into a lock file.
 func holder(f *os.File) string {
 	b, err := io.ReadAll(io.LimitReader(f, 32))
