@@ -14,6 +14,8 @@ type disk struct {
 	log   *wal.Log
 	send  func(core.Message)
 	batch []wal.Batch // scratch of LaneDisk's worker
+	since int         // bytes written since it looked for room
+	every int         // how many may be
 }
 
 // write is the durable part of one Output.
@@ -25,6 +27,7 @@ type write struct {
 	last  core.EntryID   // end of the log after this write
 	cuts  uint64         // Engine.cuts when it was queued
 	after []core.Message // leave once it is durable
+	room  wal.Room       // zero unless looked for after this write
 }
 
 // empty says that w only carries messages.
@@ -36,6 +39,9 @@ func (w *write) finish(e *Engine) {
 	e.unwritten--
 	e.progressed = e.now
 	e.unwrittenBytes -= w.bytes
+	if w.room != (wal.Room{}) {
+		e.looked(w.room)
+	}
 	if w.seq == 0 {
 		return
 	}
@@ -67,7 +73,23 @@ func (d *disk) append(ws []*write) error {
 			d.send(m)
 		}
 	}
+	d.look(ws)
 	return nil
+}
+
+// look looks for room now and then, behind a write and before anyone waits for
+// the next.
+func (d *disk) look(ws []*write) {
+	for _, w := range ws {
+		d.since += w.bytes
+	}
+	if d.since < d.every {
+		return
+	}
+	d.since = 0
+	if room, ok := d.log.Room(); ok {
+		ws[len(ws)-1].room = room
+	}
 }
 
 // leadingWrites gives the writes that tasks begins with.

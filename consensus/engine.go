@@ -3,6 +3,7 @@ package consensus
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 
 	"muster/consensus/core"
@@ -71,6 +72,12 @@ type Engine struct {
 	cuts           uint64       // how often queued writes shortened the log
 	lastQueued     core.EntryID // last entry of the log once all queued writes are done
 
+	// The disk's health (see stall.go and room.go).
+	hung      bool         // no write ends
+	relieveAt core.Instant // while hung and leading: when to hand over next
+	room      room
+	held      uint64 // appends from which commands were dropped for lack of room
+
 	// Snapshots (see snapshot.go).
 	snapshot      core.SnapshotMeta // newest on this disk
 	snapshotting  bool              // one is being taken
@@ -116,7 +123,7 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		log:      cfg.Logger.With("component", "raft"),
 		core:     c,
 		host:     host,
-		disk:     disk{log: l},
+		disk:     disk{log: l, every: int(cfg.SegmentBytes / looksPerSegment)},
 		ready:    newReadiness(r),
 		durable:  r.LastIndex,
 		snapshot: r.Snapshot,
@@ -142,6 +149,10 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 	e.ready.giveUp = now + e.readyPatience()
 	e.commit = e.status.Commit
 	e.lastQueued = core.EntryID{Index: e.status.LastIndex, Term: e.status.LastTerm}
+	e.now, e.room.left = now, math.MaxInt64
+	if found, ok := l.Room(); ok {
+		e.looked(found)
+	}
 	return e, nil
 }
 
@@ -165,7 +176,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 	if now >= e.core.Deadline() {
 		e.core.Tick(now)
 	}
-	e.yieldIfStalled()
+	e.watchDisk()
 	e.askReady()
 	for e.core.HasOutput() {
 		o := e.core.Output()
@@ -181,7 +192,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 // take feeds the core with messages and requests, in a fixed order.
 func (e *Engine) take(in *Input) {
 	for _, m := range in.Messages {
-		if e.foreign(m) {
+		if e.foreign(m) || e.hold(&m) {
 			continue
 		}
 		e.core.Receive(e.now, m)
@@ -217,13 +228,20 @@ func (e *Engine) propose(ps []Proposal) {
 			p.Waiter.Done(Result{Err: core.ErrOverloaded})
 		}
 	default:
-		e.core.Propose(e.now, e.waiting.ask(ps, e.now))
+		n := len(ps)
+		if e.status.Role == core.Leader {
+			n = e.room.takes(ps)
+		}
+		for _, p := range ps[n:] {
+			p.Waiter.Done(Result{Err: e.room.err(e.cfg.Dir)})
+		}
+		e.core.Propose(e.now, e.waiting.ask(ps[:n], e.now))
 	}
 }
 
 // Deadline is when the next Turn is wanted at the latest.
 func (e *Engine) Deadline() core.Instant {
-	return min(e.core.Deadline(), e.waiting.deadline(), e.stallDeadline(), e.readyDeadline())
+	return min(e.core.Deadline(), e.waiting.deadline(), e.stallDeadline(), e.readyDeadline(), e.room.deadline(e.status.Role == core.Leader))
 }
 
 // crowded says that several propose at the same time.

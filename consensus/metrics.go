@@ -47,6 +47,11 @@ var gauges = []gauge{
 	{desc("snapshot_lag_entries", "Entries applied since the newest snapshot."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Applied) - float64(s.Snapshot.Index) }},
 	{desc("last_contact_seconds", "Time since the leader was heard; on the leader, since a quorum was. -1 if never."), prometheus.GaugeValue, func(s *Status) float64 { return contact(s.LastContact) }},
 	{desc("voters", "Servers that count in majorities."), prometheus.GaugeValue, func(s *Status) float64 { return float64(voters(s.Config)) }},
+	{desc("disk_free_bytes", "Room on the disk of the log as last looked at; 0 if never."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Disk.Room.Free) }},
+	{desc("disk_reserve_bytes", "Room below which this server takes no new commands."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Disk.Room.Reserve) }},
+	{desc("disk_full", "1 while there is less room than the reserve."), prometheus.GaugeValue, func(s *Status) float64 { return truth(s.Disk.Full) }},
+	{desc("disk_hung", "1 while no write to the disk ends."), prometheus.GaugeValue, func(s *Status) float64 { return truth(s.Disk.Hung) }},
+	{desc("appends_held_total", "Appends from the leader whose commands were left out for lack of room."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Disk.Held) }},
 	{desc("faults_total", "Messages that contradicted what is committed or elected."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Faults) }},
 	{desc("messages_dropped_total", "Received messages dropped because this server was flooded."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Dropped) }},
 }

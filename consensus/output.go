@@ -62,6 +62,7 @@ func (e *Engine) persist(o *core.Output) {
 	}
 	e.unwritten++
 	e.unwrittenBytes += w.bytes
+	e.spend(w.bytes)
 	e.submit(LaneDisk, w)
 }
 

@@ -169,7 +169,10 @@ func (c *chunk) run() error {
 		return nil
 	}
 	err := c.write()
-	if errors.Is(err, wal.ErrChecksum) {
+	if errors.Is(err, wal.ErrChecksum) || noSpace(err) {
+		if noSpace(err) {
+			c.receiver.close() // its file has failed; what is whole in it is continued later
+		}
 		c.refused = err
 		return nil
 	}

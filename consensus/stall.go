@@ -2,30 +2,66 @@ package consensus
 
 import "muster/consensus/core"
 
-// stallTimeouts is how many election timeouts a leader's disk may take over its
-// oldest write. Elections, and commits through the disks of others, need not
-// wait for it; but such a leader holds all that it has yet to write in memory,
-// and refuses proposals in the end.
-const stallTimeouts = 10
+// stallTimeouts is how many election timeouts the disk may take over its oldest
+// write before it counts as hung: 0.6 s by default. Each write that ends starts
+// the time anew, so that a slow disk which works does not count, however much
+// waits for it; and the hand-over takes some milliseconds, so that from the
+// hang to the next leader's first commit less than a second passes.
+//
+// Elections, and commits through the disks of others, need not wait for the
+// leader's. But a leader with a hung disk holds all that it has yet to write in
+// memory, and is one failure away from a cluster that can't commit.
+const stallTimeouts = 2
 
-// stallDeadline is when a leader whose disk makes no progress gives way.
-func (e *Engine) stallDeadline() core.Instant {
-	if e.unwritten == 0 || e.status.Role != core.Leader {
+// hungAt is when the disk counts as hung if none of its writes ends before.
+func (e *Engine) hungAt() core.Instant {
+	if e.unwritten == 0 {
 		return never
 	}
 	return e.progressed + core.Instant(stallTimeouts*e.status.Config.Timing.ElectionMax)
 }
 
-// yieldIfStalled asks the best other voter to take over from a leader whose disk
-// hangs, and again later if none did. This server can't win the next election
-// before its disk works: its vote for itself has to be durable.
-func (e *Engine) yieldIfStalled() {
-	if e.now < e.stallDeadline() {
-		return
+// stallDeadline is when watchDisk has something to do about a hung disk.
+func (e *Engine) stallDeadline() core.Instant {
+	switch at := e.hungAt(); {
+	case at > e.now:
+		return at
+	case e.status.Role == core.Leader:
+		return e.relieveAt
 	}
-	e.log.Warn("the disk of this leader has finished no write for ten election timeouts; handing leadership over",
-		"dir", e.cfg.Dir, "writes_waiting", e.unwritten)
-	e.progressed = e.now
+	return never
+}
+
+// watchDisk tells the core how the disk is, and has the best other voter take
+// over from a leader whose disk hangs, and again later if none did. A server
+// whose disk hangs does not stand: its vote for itself has to be durable.
+func (e *Engine) watchDisk() {
+	hung := e.now >= e.hungAt()
+	if hung && !e.hung {
+		e.relieveAt = e.now
+		e.log.Error("the disk has finished no write for two election timeouts; this server leads no more, and does not stand, until it does",
+			"dir", e.cfg.Dir, "writes_waiting", e.unwritten)
+	} else if e.hung && !hung {
+		e.log.Info("the disk finishes writes again", "dir", e.cfg.Dir)
+	}
+	e.hung = hung
+	if hung && e.status.Role == core.Leader && e.now >= e.relieveAt {
+		e.relieveAt = e.now + core.Instant(stallTimeouts*e.status.Config.Timing.ElectionMax)
+		e.handOver()
+	}
+	e.keepRoom()
+	state := core.DiskGood
+	switch {
+	case hung:
+		state = core.DiskHung
+	case e.room.full:
+		state = core.DiskFull
+	}
+	e.core.SetDisk(e.now, state)
+}
+
+// handOver has the best other voter stand.
+func (e *Engine) handOver() {
 	e.core.Transfer(e.now, e.waiting.token(asked{waiter: nobody{}, transfer: true}), "")
 }
 

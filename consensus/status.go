@@ -38,6 +38,20 @@ type Status struct {
 	// Faults counts messages of other servers that contradicted what is committed
 	// or elected: some disk or identity in the cluster is not what it claims.
 	Faults uint64
+	Disk   DiskStatus
+}
+
+// DiskStatus says how a server's disk is.
+type DiskStatus struct {
+	// Room as last looked at, zero if never. Full: there is less than the reserve,
+	// so this server takes no new commands.
+	Room wal.Room
+	Full bool
+	// Held counts appends of the leader's from which commands were left out
+	// because not even half of the reserve was there.
+	Held uint64
+	// Hung: no write has ended for two election timeouts.
+	Hung bool
 }
 
 // Leading says whether this server leads and has applied an entry of its own
@@ -56,6 +70,7 @@ type page struct {
 	snapshot    core.SnapshotMeta
 	promise     Promise
 	faults      uint64
+	disk        DiskStatus
 }
 
 // board shows the loop's latest page and wakes those who wait for a change.
@@ -94,6 +109,7 @@ func (n *Node) publish(now core.Instant) {
 		snapshot:    e.snapshot,
 		promise:     e.promise,
 		faults:      e.faults,
+		disk:        DiskStatus{Room: e.room.Room, Full: e.room.full, Held: e.held, Hung: e.hung},
 	}
 	n.board.page.Store(p)
 	if old == nil || e.differs(old) {
@@ -110,6 +126,7 @@ func (e *Engine) differs(p *page) bool {
 		s.ConfigIndex != p.core.ConfigIndex || s.Voteless != p.core.Voteless ||
 		e.promise.ClusterID != p.promise.ClusterID ||
 		e.snapshot.Index != p.snapshot.Index ||
+		e.hung != p.disk.Hung || e.room.full != p.disk.Full ||
 		e.ready.done != p.ready ||
 		(e.appliedTerm == s.Term) != (p.appliedTerm == p.core.Term)
 }
@@ -160,6 +177,7 @@ func (n *Node) Status() Status {
 		Promise:     p.promise,
 		Dropped:     n.dropped.Load(),
 		Faults:      p.faults,
+		Disk:        p.disk,
 	}
 	s.Commit = max(s.Commit, s.Applied) // the page may be older
 	s.Pending = s.Commit - s.Applied

@@ -20,10 +20,11 @@ type Core struct {
 	commit   uint64         // highest index known committed; never goes back
 	voteless votelessState  // after a start from a log that may have lost entries
 	incoming *incomingChunk // snapshot chunk the driver is busy with
-	notice   notice         // of the commit index, that came before its entries
-	durable  HardState      // newest HardState that Written confirmed
-	emitted  HardState      // newest HardState in an Output
-	writes   []write        // asked for, not confirmed, ascending
+	disk     DiskState
+	notice   notice    // of the commit index, that came before its entries
+	durable  HardState // newest HardState that Written confirmed
+	emitted  HardState // newest HardState in an Output
+	writes   []write   // asked for, not confirmed, ascending
 
 	// What a server believes in its current role and term.
 	role    Role

@@ -8,6 +8,9 @@ package core
 func (c *Core) resetElectionTimer() {
 	t := c.timing()
 	timeout := t.ElectionMin + Duration(c.cfg.Rand(uint64(t.ElectionMax-t.ElectionMin)))
+	if c.disk == DiskFull {
+		timeout += t.ElectionMax // those with room go first
+	}
 	c.electionDeadline = max(c.now.Add(timeout), c.loyalUntil)
 }
 
@@ -19,9 +22,10 @@ func (c *Core) hurryIfAlone() {
 }
 
 // electable says whether this server may stand: a voter that has all it ever
-// acknowledged and is not just replacing its log by a snapshot.
+// acknowledged, is not just replacing its log by a snapshot, and has a disk that
+// answers.
 func (c *Core) electable() bool {
-	return c.mayBeNeeded() && !c.voteless.on && !c.installing()
+	return c.mayBeNeeded() && !c.voteless.on && !c.installing() && c.disk != DiskHung
 }
 
 // mayBeNeeded says whether this server is a voter in the newest configuration or

@@ -10,6 +10,7 @@ var (
 	ErrNoLeader            = errors.New("no leader is known")
 	ErrLeadershipLost      = errors.New("leadership was lost while the request waited")
 	ErrOverloaded          = errors.New("too much of the log is uncommitted; retry later")
+	ErrDiskFull            = errors.New("too few servers have room on their disk")
 	ErrChangePending       = errors.New("another membership change is not committed yet; retry later")
 	ErrNotCaughtUp         = errors.New("the server's log has not caught up with the leader's")
 	ErrTransferring        = errors.New("a leadership transfer is under way; retry at the new leader")

@@ -136,7 +136,7 @@ func (c *Core) handleHeartbeat(m Message) {
 		c.notice = notice{prev: m.Prev, commit: m.Commit}
 	}
 	if m.Round > 0 {
-		c.send(Message{Kind: MsgHeartbeatReply, To: m.From, Round: m.Round, Config: c.pledge()})
+		c.send(Message{Kind: MsgHeartbeatReply, To: m.From, Round: m.Round, Config: c.pledge(), Full: c.disk == DiskFull})
 	}
 }
 

@@ -129,18 +129,21 @@ func (c *Core) appendOwn(kind EntryKind, data []byte) EntryID {
 // commands never take effect.
 func (c *Core) Propose(now Instant, ps []Proposal) {
 	c.advance(now)
+	room := c.roomForCommands()
 	for _, p := range ps {
-		id, err := c.propose(p.Data)
+		id, err := c.propose(p.Data, room)
 		c.out.Outcomes = append(c.out.Outcomes, Outcome{Token: p.Token, ID: id, Err: err})
 	}
 }
 
-func (c *Core) propose(data []byte) (EntryID, error) {
+func (c *Core) propose(data []byte, room bool) (EntryID, error) {
 	switch {
 	case c.lead == nil:
 		return EntryID{}, ErrNotLeader
 	case c.lead.transfer != nil:
 		return EntryID{}, ErrTransferring
+	case !room:
+		return EntryID{}, ErrDiskFull
 	case c.lead.uncommitted > 0 && c.lead.uncommitted+len(data)+entryOverhead > c.cfg.MaxUncommittedBytes:
 		return EntryID{}, ErrOverloaded
 	}
@@ -234,6 +237,7 @@ func (c *Core) handleHeartbeatReply(m Message) {
 	if pr == nil {
 		return
 	}
+	pr.full = m.Full
 	switch {
 	case pr.state == Probe:
 		pr.waiting = false

@@ -49,6 +49,9 @@ type progress struct {
 	pledged Instant
 	heard   Instant // when its last reply came
 
+	// full: it has no room for commands, so it gets one entry at a time.
+	full bool
+
 	catchUp catchUp
 }
 
@@ -103,15 +106,15 @@ func (p *progress) beat(last uint64) {
 	p.matchAtBeat = p.match
 }
 
-// full says whether the limits for unacknowledged messages are reached.
-func (p *progress) full(cfg *Config) bool {
-	return len(p.inflight) >= cfg.MaxInflight || p.inflightBytes >= cfg.MaxInflightBytes
+// saturated says whether the limits for unacknowledged messages are reached.
+func (p *progress) saturated(cfg *Config) bool {
+	return p.full && len(p.inflight) > 0 || len(p.inflight) >= cfg.MaxInflight || p.inflightBytes >= cfg.MaxInflightBytes
 }
 
 func (p *progress) status() Progress {
 	return Progress{
 		ID: p.id, Match: p.match, Next: p.next, State: p.state,
-		Inflight: len(p.inflight), InflightBytes: p.inflightBytes, LastContact: p.heard,
+		Inflight: len(p.inflight), InflightBytes: p.inflightBytes, LastContact: p.heard, Full: p.full,
 	}
 }
 

@@ -23,7 +23,7 @@ func (c *Core) feed(pr *progress) {
 // pipeline sends entries without waiting for answers, or else the commit index
 // if that is news.
 func (c *Core) pipeline(pr *progress) {
-	for pr.next <= c.log.last && !pr.waiting && !pr.full(&c.cfg) {
+	for pr.next <= c.log.last && !pr.waiting && !pr.saturated(&c.cfg) {
 		term, ok := c.log.term(pr.next - 1)
 		if !ok {
 			c.startSnapshot(pr)
@@ -41,12 +41,19 @@ func (c *Core) sendEntries(pr *progress, prev EntryID) {
 	m := Message{Kind: MsgAppend, To: pr.id, Prev: prev, Commit: c.commit, Round: c.lead.rounds.last}
 	if first := c.log.cacheFirst(); pr.next < first {
 		m.Fill = min(first-1, pr.next+fillBatch-1)
+		if pr.full {
+			m.Fill = pr.next
+		}
 		pr.waiting = true
 		pr.repeatAt = c.now.Add(c.timing().ElectionMax)
 		c.send(m)
 		return
 	}
-	m.Entries = c.log.cached(pr.next, c.log.last, c.cfg.MaxAppendBytes)
+	limit := c.cfg.MaxAppendBytes
+	if pr.full {
+		limit = 1 // one entry: it takes what is no command, and a retry costs little
+	}
+	m.Entries = c.log.cached(pr.next, c.log.last, limit)
 	pr.sent(pr.next+uint64(len(m.Entries))-1, entriesSize(m.Entries))
 	pr.toldCommit = min(c.commit, pr.next-1)
 	c.send(m)

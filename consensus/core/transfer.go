@@ -51,7 +51,7 @@ func (c *Core) transferTarget(to ServerID) (ServerID, error) {
 func (c *Core) bestSuccessor() *progress {
 	var best *progress
 	for _, pr := range c.lead.progress {
-		reachable := pr.state == Replicate && c.now.Sub(pr.contact) < c.timing().ElectionMax
+		reachable := pr.state == Replicate && !pr.full && c.now.Sub(pr.contact) < c.timing().ElectionMax
 		if reachable && c.config().IsVoter(pr.id) && (best == nil || pr.match > best.match) {
 			best = pr
 		}

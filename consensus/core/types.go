@@ -156,6 +156,8 @@ type Message struct {
 	// Voteless: the sender's log may have lost entries that it acknowledged
 	// (Restored.Voteless), so its earlier Match no longer holds. AppendReply.
 	Voteless bool
+	// Full: the sender has no room on its disk for more commands. HeartbeatReply.
+	Full bool
 
 	Campaign CampaignKind // PreVote, Vote
 
@@ -370,6 +372,7 @@ type Progress struct {
 	Inflight      int
 	InflightBytes int
 	LastContact   Instant // of its last reply in this term
+	Full          bool    // its disk has no room for commands
 }
 
 // ProgressState is how the leader feeds a follower.

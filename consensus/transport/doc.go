@@ -51,7 +51,8 @@
 //	          entries [entry…] or nil, commit uint, round uint, reject bool,
 //	          match uint, hintTerm uint, hintIndex uint, campaign uint,
 //	          snapshot or nil, offset uint, data bin or nil, done bool,
-//	          token uint, index uint, voteless bool, config uint, byRound bool]
+//	          token uint, index uint, voteless bool, config uint, byRound bool,
+//	          full bool]
 //	entry    [index uint, term uint, kind uint, data bin or nil]
 //	snapshot [index uint, term uint, configIndex uint, cluster str,
 //	          servers [server…] or nil, size uint, checksum uint,

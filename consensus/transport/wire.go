@@ -33,6 +33,7 @@ type wireMessage struct {
 	Voteless  bool
 	Config    uint64
 	ByRound   bool
+	Full      bool
 }
 
 type wireEntry struct {
@@ -99,7 +100,7 @@ func (e *encoder) message(buf []byte, m *core.Message) ([]byte, error) {
 		Campaign: uint8(m.Campaign), Snapshot: snapshotToWire(m.Snapshot),
 		Offset: m.Offset, Data: m.Data, Done: m.Done,
 		Token: m.Token, Index: m.Index, Voteless: m.Voteless,
-		Config: m.Config, ByRound: m.ByRound,
+		Config: m.Config, ByRound: m.ByRound, Full: m.Full,
 	}
 	if len(e.entries) > 0 {
 		e.wire.Entries = e.entries
@@ -141,7 +142,7 @@ func (d *decoder) message(body []byte) (core.Message, error) {
 		Campaign: core.CampaignKind(w.Campaign), Snapshot: snapshotFromWire(w.Snapshot),
 		Offset: w.Offset, Data: w.Data, Done: w.Done,
 		Token: w.Token, Index: w.Index, Voteless: w.Voteless,
-		Config: w.Config, ByRound: w.ByRound,
+		Config: w.Config, ByRound: w.ByRound, Full: w.Full,
 	}
 	if len(w.Entries) > 0 {
 		m.Entries = make([]core.Entry, len(w.Entries))

@@ -250,7 +250,7 @@ func (l *Log) startSegment(h segmentHeader, need int64) (*segment, error) {
 	}
 	if b == nil {
 		var err error
-		if b, err = makeBlank(l.fsys, l.dir, instantName, l.cfg.nextSize(prev, need)); err != nil {
+		if b, err = l.makeSegment(l.cfg.nextSize(prev, need), need); err != nil {
 			return nil, err
 		}
 	}

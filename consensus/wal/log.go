@@ -302,7 +302,11 @@ func (l *Log) prepare() {
 	if size == 0 {
 		return
 	}
-	b, err := makeBlank(l.fsys, l.dir, preparedName, size)
+	var b *blank
+	err := l.noRoomFor(size)
+	if err == nil {
+		b, err = makeBlank(l.fsys, l.dir, preparedName, size)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.blankErr = err

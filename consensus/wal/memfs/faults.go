@@ -3,6 +3,7 @@ package memfs
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 )
 
@@ -71,6 +72,23 @@ func (f *FS) SetCapacity(bytes int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.capacity = bytes
+}
+
+// Used is the sum of the lengths of all files, which SetCapacity bounds.
+func (f *FS) Used() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.used
+}
+
+// Free implements wal.Spacer.
+func (f *FS) Free(string) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.capacity == 0 {
+		return math.MaxInt64, nil
+	}
+	return max(0, f.capacity-f.used), nil
 }
 
 // enter asks the hook about an operation.
