@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -136,10 +135,7 @@ func (c *loadClient) run(ctx context.Context) {
 			ok = c.read(key, "stale")
 		}
 		if !ok {
-			select {
-			case <-ctx.Done():
-			case <-time.After(retryPause):
-			}
+			pauseAfterFailure(ctx)
 		}
 	}
 }
@@ -245,21 +241,10 @@ func valueOf(answer string) (string, error) {
 	return found.Node.Meta.V, nil
 }
 
+// do makes a request that goes on though the load ends, so that its outcome is
+// known.
 func (c *loadClient) do(method, path, body string) (int, http.Header, string, error) {
-	// Clients that were stopped finish what they began, so that its outcome is known.
-	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.agent.addr+":8500"+path, strings.NewReader(body))
-	if err != nil {
-		return 0, nil, "", err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return 0, nil, "", err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, resp.Header, string(answer), err
+	return fetch(context.Background(), c.http, opTimeout, c.agent, method, path, body)
 }
 
 // indexes holds X-Consul-Index against property 33: of one query it never goes

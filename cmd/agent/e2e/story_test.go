@@ -138,43 +138,6 @@ func TestStory(t *testing.T) {
 	})
 }
 
-// A follower's disk holds the same log as the leader's: with one server gone
-// for good the other two still have everything.
-func TestKilledAgain(t *testing.T) {
-	c := newCluster(t)
-	servers := c.servers(3)
-	for _, s := range servers {
-		s.start()
-	}
-	acked := 0
-	for round := range 4 {
-		for _, s := range servers {
-			s.waitLeader()
-		}
-		leader := leaderOf(servers, servers[round%3])
-		for range 5 {
-			eventually(t, 10*time.Second, "a catalog write", func() error {
-				_, err := servers[round%3].consul().Catalog().Register(&consul.CatalogRegistration{
-					Node: fmt.Sprintf("external-%d", acked), Address: "192.0.2.1",
-				}, nil)
-				return err
-			})
-			acked++
-		}
-		leader.kill()
-		leader.start()
-	}
-	for _, s := range servers {
-		eventually(t, 15*time.Second, "all acknowledged nodes on "+s.name, func() error {
-			nodes, _, err := s.consul().Catalog().Nodes(&consul.QueryOptions{Filter: `Node matches "^external-"`})
-			if err == nil && len(nodes) != acked {
-				err = fmt.Errorf("%d of %d", len(nodes), acked)
-			}
-			return err
-		})
-	}
-}
-
 func TestClientAgent_IsMarkedCriticalWhenItDies(t *testing.T) {
 	c := newCluster(t)
 	server := c.servers(1)[0].start()

@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Property 41: elections of 150 to 300 ms don't flap when every processor is
+// busy: at most one change of leader in a minute.
+func TestBusy_TheLeaderStays(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("SKIPPED under the race detector and in short mode: a minute of busy processors")
+	}
+	c := newCluster(t)
+	servers := c.servers(3, "-log-level", "info")
+	for _, s := range servers {
+		s.start()
+	}
+	waitMembers(t, servers, 3)
+	for _, s := range servers {
+		s.waitLeader()
+	}
+	leaderOf(servers, servers[0])
+	before := raftTerm(t, servers[0])
+	for range runtime.NumCPU() {
+		burner := exec.Command("sh", "-c", "while :; do :; done")
+		burner.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := burner.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = burner.Process.Kill()
+			_ = burner.Wait() // it says that it was killed
+		})
+	}
+	end := time.After(time.Minute)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	writes := 0
+	for busy := true; busy; {
+		select {
+		case <-end:
+			busy = false
+		case <-tick.C:
+			if servers[writes%3].tryCatalogRegister("busy-" + strconv.Itoa(writes)) {
+				writes++
+			}
+		}
+	}
+	after := raftTerm(t, servers[0])
+	from, _ := strconv.Atoi(before)
+	to, _ := strconv.Atoi(after)
+	t.Logf("%d writes, from term %s to %s", writes, before, after)
+	if to-from > 1 {
+		t.Errorf("the term went from %d to %d in a minute of busy processors, want one change at most", from, to)
+	}
+}
