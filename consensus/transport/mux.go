@@ -18,6 +18,9 @@ type MuxConfig struct {
 	// MaxPending bounds the connections that have not sent a byte yet, default
 	// 256. Beyond it the oldest is closed: those who mean it speak at once.
 	MaxPending int
+	// MaxPerHost bounds the open connections from one IP address, whatever they
+	// speak, default 100. What comes beyond it is closed at once.
+	MaxPerHost int
 	Logger     *slog.Logger // nil discards
 }
 
@@ -38,6 +41,9 @@ type Mux struct {
 	mu      sync.Mutex
 	pending *list.List // of net.Conn, oldest first
 	closed  bool
+
+	hostsMu sync.Mutex     // never held while a connection is closed, which takes it
+	hosts   map[string]int // open connections by IP address
 }
 
 // NewMux splits l: Raft streams go to raft (Transport.Accept), HTTP and TLS
@@ -45,6 +51,7 @@ type Mux struct {
 func NewMux(l net.Listener, raft func(net.Conn), c MuxConfig) *Mux {
 	orDefault(&c.SniffTimeout, 5*time.Second)
 	orDefault(&c.MaxPending, 256)
+	orDefault(&c.MaxPerHost, 100)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -53,6 +60,7 @@ func NewMux(l net.Listener, raft func(net.Conn), c MuxConfig) *Mux {
 		log:     c.Logger.With("component", "cluster-port"),
 		http:    &muxListener{addr: l.Addr(), conns: make(chan net.Conn, httpBacklog), done: make(chan struct{})},
 		pending: list.New(),
+		hosts:   map[string]int{},
 	}
 }
 
@@ -89,6 +97,9 @@ func (m *Mux) Run(ctx context.Context) error {
 			continue
 		}
 		backoff = 5 * time.Millisecond
+		if conn = m.count(conn); conn == nil {
+			continue
+		}
 		place := m.admit(conn)
 		if place == nil {
 			conn.Close()
@@ -96,6 +107,54 @@ func (m *Mux) Run(ctx context.Context) error {
 		}
 		wg.Go(func() { m.sniff(conn, place) })
 	}
+}
+
+// count takes conn into the number of its host's connections until it is closed.
+// One too many is closed at once, and nil is returned.
+func (m *Mux) count(conn net.Conn) net.Conn {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		host = conn.RemoteAddr().String()
+	}
+	if !m.takePlace(host) {
+		conn.Close()
+		if skipped, ok := m.garbage.ok(); ok {
+			m.log.Warn("too many connections from one host", "host", host, "most", m.cfg.MaxPerHost, "not_logged", skipped)
+		}
+		return nil
+	}
+	return &hostConn{Conn: conn, release: sync.OnceFunc(func() { m.givePlace(host) })}
+}
+
+func (m *Mux) takePlace(host string) bool {
+	m.hostsMu.Lock()
+	defer m.hostsMu.Unlock()
+	if m.hosts[host] >= m.cfg.MaxPerHost {
+		return false
+	}
+	m.hosts[host]++
+	return true
+}
+
+func (m *Mux) givePlace(host string) {
+	m.hostsMu.Lock()
+	defer m.hostsMu.Unlock()
+	if m.hosts[host]--; m.hosts[host] == 0 {
+		delete(m.hosts, host)
+	}
+}
+
+// hostConn gives its host's place back when it is closed.
+type hostConn struct {
+	net.Conn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *hostConn) Close() error {
+	err := c.Conn.Close()
+	c.release()
+	return err
 }
 
 // admit gives conn its place among the pending, at the cost of the oldest where

@@ -251,3 +251,33 @@ func TestMemory_IdleLaneClosesAndReopens(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// Property 43: one host's connections are bounded, whatever they do, and give
+// their places back.
+func TestMux_BoundsTheConnectionsOfOneHost(t *testing.T) {
+	addr, raft := startMux(t, MuxConfig{MaxPerHost: 3})
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.Write([]byte{FirstByte}) // it may have been refused already
+		return conn
+	}
+	var held []net.Conn
+	for range 3 {
+		dial()
+		held = append(held, <-raft)
+	}
+	if _, err := dial().Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("a fourth connection of one host ends with %v, want it closed", err)
+	}
+	held[0].Close()
+	dial()
+	(<-raft).Close()
+	for _, conn := range held[1:] {
+		conn.Close()
+	}
+}
