@@ -108,12 +108,6 @@ func (a *agent) onExt4() {
 	a.mount("-o", "loop", image)
 }
 
-// onTmpfs gives a a data directory of a few bytes.
-func (a *agent) onTmpfs(size int) {
-	a.t.Helper()
-	a.mount("-t", "tmpfs", "-o", fmt.Sprintf("size=%d", size), "tmpfs")
-}
-
 // mount mounts at the data directory until the test ends.
 func (a *agent) mount(args ...string) {
 	a.t.Helper()
