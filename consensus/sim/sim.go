@@ -179,9 +179,9 @@ func (s *Sim) until(end core.Instant, goal func() bool) bool {
 }
 
 // progressAfterHealing is the second phase: one majority is whole again, the
-// rest stays away. Within 20 election timeouts, and some time for replay and
-// snapshots over what may be a slow network, a write that begins now must be
-// acknowledged; then all of that majority must agree (9, 15, 27).
+// rest stays away, or is there and badly connected. Within 20 election timeouts,
+// and some time for replay and snapshots over what may be a slow network, a write
+// that begins now must be acknowledged; then all of that majority must agree (9, 15, 27).
 func (s *Sim) progressAfterHealing() {
 	if s.check.err != nil {
 		return
@@ -194,16 +194,24 @@ func (s *Sim) progressAfterHealing() {
 		c.hurry()
 	}
 	away := s.leaveOut()
+	meddling := s.chance(0.5)
 	for _, srv := range s.servers {
 		srv.stall = 0
-		if away[srv] {
+		switch {
+		case !away[srv]:
+			srv.start()
+		case meddling:
+			srv.start()
+			s.cutAtRandom(srv)
+		default:
 			srv.crash(s.dice)
 			srv.life++ // voids a restart under way
-			continue
 		}
-		srv.start()
 	}
-	s.trace("healed, %d away", len(away))
+	if len(away) > 0 {
+		s.met([2]Situation{MinorityLeftOut, MinorityMeddles}[truth(meddling)])
+	}
+	s.trace("healed, %d away, meddling=%v", len(away), meddling)
 	before := uint64(len(s.check.terms))
 	if !s.until(s.now.Add(s.plan.scaled(30*second)), func() bool { return s.progress > before }) {
 		s.lament("no write was acknowledged within 100 election timeouts after healing")
@@ -212,7 +220,7 @@ func (s *Sim) progressAfterHealing() {
 	target := s.progress
 	level := func() bool {
 		for _, srv := range s.servers {
-			if srv.engine != nil && s.inConfig(srv) && srv.engine.Applied() < target {
+			if srv.engine != nil && !away[srv] && s.follows(srv) && srv.engine.Applied() < target {
 				return false
 			}
 		}
@@ -220,6 +228,22 @@ func (s *Sim) progressAfterHealing() {
 	}
 	if !level() && !s.until(s.now.Add(s.plan.scaled(60*second)), level) {
 		s.lament(fmt.Sprintf("a healed server did not reach index %d within 200 election timeouts", target))
+	}
+}
+
+// cutAtRandom leaves a server some ways to and from others, often in one direction
+// only: whatever it can reach, it must not keep a majority from its work.
+func (s *Sim) cutAtRandom(srv *server) {
+	for _, o := range s.servers {
+		if o == srv {
+			continue
+		}
+		if s.chance(0.5) {
+			s.network.sever(srv.id, o.id)
+		}
+		if s.chance(0.5) {
+			s.network.sever(o.id, srv.id)
+		}
 	}
 }
 
@@ -239,10 +263,12 @@ func (s *Sim) lament(what string) {
 	s.check.fail("%s", what)
 }
 
-// inConfig says whether the leader counts srv among its members.
-func (s *Sim) inConfig(srv *server) bool {
+// follows says whether the leader counts srv among its members and they hear each
+// other: a leader of the badly connected minority may lead another majority.
+func (s *Sim) follows(srv *server) bool {
 	l := s.leader()
-	return l != nil && suffrage(l.engine.Status().Config, srv.id) != 0
+	return l != nil && suffrage(l.engine.Status().Config, srv.id) != 0 &&
+		!s.network.cut[l.id][srv.id] && !s.network.cut[srv.id][l.id]
 }
 
 // leaveOut draws a minority that is not healed. While a change of membership is
@@ -268,9 +294,6 @@ func (s *Sim) leaveOut() map[*server]bool {
 	s.Shuffle(len(voters), func(i, j int) { voters[i], voters[j] = voters[j], voters[i] })
 	for _, v := range voters[:(len(voters)-1)/2] {
 		away[s.server(v.ID)] = true
-	}
-	if len(away) > 0 {
-		s.met(MinorityLeftOut)
 	}
 	return away
 }

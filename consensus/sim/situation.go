@@ -34,6 +34,7 @@ const (
 	ReadUnderLease
 	TimingChanged
 	LeaseRefused // a read on a leader that held none
+	MinorityMeddles
 	numSituations
 )
 
@@ -45,6 +46,7 @@ var situationNames = [...]string{
 	"partition", "one-way cut", "message cut", "membership changed", "leadership transferred",
 	"progress without a minority", "compare-and-set succeeded", "compare-and-set failed",
 	"read under lease", "timing changed", "lease refused",
+	"progress beside a badly connected minority",
 }
 
 // String names the situation in reports.
