@@ -29,16 +29,13 @@ const readyTimeouts = 20
 func newReadiness(r core.Restored) readiness {
 	fresh := r.LastIndex == 0 && r.Snapshot.Index == 0 // it has never shown anything
 	return readiness{
-		done:  fresh,
-		asked: fresh,
-		disk:  max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
+		done: fresh,
+		disk: max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
 	}
 }
 
-// Ready says whether this server may answer stale reads, and whether its leader has
-// confirmed that they show all that it had shown before it last stopped; see
-// readiness.
-func (e *Engine) Ready() (ready, confirmed bool) { return e.ready.done, e.ready.asked }
+// Ready says whether this server may answer stale reads; see readiness.
+func (e *Engine) Ready() bool { return e.ready.done }
 
 // askReady puts the question to the leader, once there is one.
 func (e *Engine) askReady() {

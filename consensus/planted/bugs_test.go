@@ -31,6 +31,7 @@ var (
 	crashes = check{name: "wal crash enumeration", pkg: "wal", flags: []string{"-test.run=^TestCrash", "-test.short"}}
 	damage  = check{name: "wal damage enumeration", pkg: "wal", flags: []string{"-test.run=^TestDamage"}}
 	driver  = check{name: "driver unit tests", pkg: ".", flags: []string{"-test.run=^TestFill_"}}
+	watches = check{name: "simulated watches", pkg: "sim", flags: []string{"-test.run=^TestWatch$"}}
 	wal     = check{name: "wal unit tests", pkg: "wal", flags: []string{"-test.skip=^(TestCrash|TestDamage|Fuzz)"}}
 )
 
@@ -364,5 +365,10 @@ var bugs = []bug{
 		number: 105, name: "promise under any configuration counted",
 		edits:  []edit{{"core/lease.go", "if m.Config == 0 || m.Config != c.configIndex() {", "if false {"}},
 		checks: []check{walk(400), cluster(200)},
+	},
+	{
+		number: 120, name: "stale reads from the commit index on disk",
+		edits:  []edit{{"ready.go", "(r.asked || e.now >= r.giveUp)", "true"}},
+		checks: []check{watches},
 	},
 }

@@ -17,9 +17,9 @@ type Passenger interface {
 	// about to start; Leave says that this server is gone.
 	Board(server int) consensus.FSM
 	Leave(server int)
-	// Serving says, after each turn of a server that may answer stale reads, whether
-	// a leader has confirmed that they show all that it ever showed.
-	Serving(server int, confirmed bool)
+	// Serving says, after each turn of a server that answers stale reads, whether it
+	// is alone: it has known no leader for as long as it must look for one.
+	Serving(server int, alone bool)
 	// Asked is called when a linearizable read begins. What it returns is given
 	// to Answered, with the server on which the read may look now.
 	Asked() any

@@ -25,6 +25,7 @@ type server struct {
 	in      consensus.Input
 	turning bool         // a turn is scheduled
 	alarm   core.Instant // in simulated time, when a timer goes off; 0: none is set
+	heard   core.Instant // by its clock, when it last knew a leader, or started
 	paused  bool
 	lanes   [4]laneState
 	stall   core.Duration // what each disk write takes longer
@@ -57,7 +58,7 @@ func (s *server) start() {
 	s.life++
 	s.machine = newMachine(s)
 	s.in, s.turning, s.paused, s.lanes = consensus.Input{}, false, false, [4]laneState{}
-	s.alarm = 0
+	s.alarm, s.heard = 0, s.clock()
 	s.stopped = nil
 	s.commit, s.applied, s.wasLeader, s.cuts, s.configIndex = 0, 0, 0, 0, 0
 	e, err := consensus.OpenEngine(s.config(), s.machine, s, s.clock())
@@ -123,12 +124,23 @@ func (s *server) turn() {
 	s.sim.check.turned(s)
 	s.notice()
 	if p := s.sim.passenger; p != nil {
-		if ready, confirmed := s.engine.Ready(); ready {
-			p.Serving(s.number, confirmed)
-		}
+		s.tell(p)
 		s.sim.ask(p)
 	}
 	s.setAlarm()
+}
+
+// tell lets the passenger know that stale reads are answered now, and whether this
+// server has looked in vain for a leader as long as it has to.
+func (s *server) tell(p Passenger) {
+	st := s.engine.Status()
+	if st.Leader != "" {
+		s.heard = s.clock()
+	}
+	if s.engine.Ready() {
+		patience := core.Instant(20 * st.Config.Timing.ElectionMax)
+		p.Serving(s.number, s.clock() >= s.heard+patience)
+	}
 }
 
 // setAlarm sees to it that a turn is taken when the engine wants one. A timer

@@ -290,14 +290,14 @@ func (r *rider) close() {
 // Serving implements sim.Passenger: with the first moment at which a server may
 // answer stale reads its watchers begin. Where it found no leader to ask, it may
 // have shown more in an earlier life.
-func (r *rider) Serving(server int, confirmed bool) {
+func (r *rider) Serving(server int, alone bool) {
 	b := r.servers[server]
 	if b.ready {
 		return
 	}
 	b.ready = true
 	switch {
-	case !confirmed:
+	case alone:
 		delete(r.shown, server)
 		r.leaderless++
 	case r.shown[server] != nil:
