@@ -121,7 +121,7 @@ func (h *history) judge(took func(op uint64) (index uint64, done, ok bool)) (jud
 	case porcupine.Illegal:
 		return len(ops), fmt.Errorf("the history is not linearizable (29): %s", h.culprit(ops))
 	default:
-		return len(ops), fmt.Errorf("Porcupine did not finish with %d operations", len(ops))
+		return len(ops), fmt.Errorf("no verdict of Porcupine on %d operations in a minute", len(ops))
 	}
 }
 
