@@ -59,6 +59,12 @@ type bootstrapState struct {
 	Promised  string // cluster ID of the promise that it holds
 }
 
+// promised is a server's answer to bootstrapPromisePath: the promise stands, in
+// the directory of this log.
+type promised struct {
+	Log core.Incarnation
+}
+
 func (b *bootstrapper) state() bootstrapState {
 	s := b.node.Status()
 	return bootstrapState{
@@ -133,10 +139,13 @@ func (b *bootstrapper) try(ctx context.Context) error {
 	if err := b.promise(ctx, promise); err != nil {
 		return err
 	}
-	for _, m := range first[1:] {
-		if err := b.call(ctx, m, http.MethodPut, bootstrapPromisePath, promise, nil); err != nil {
+	cfg.Servers[0].Log = b.node.Status().Incarnation
+	for i, m := range first[1:] {
+		var made promised
+		if err := b.call(ctx, m, http.MethodPut, bootstrapPromisePath, promise, &made); err != nil {
 			return err
 		}
+		cfg.Servers[1+i].Log = made.Log
 	}
 	cfg.ClusterID = promise.ClusterID
 	if err := b.node.Bootstrap(ctx, cfg); err != nil {
@@ -274,6 +283,8 @@ func (b *bootstrapper) routes(mux *http.ServeMux) {
 		}
 		if err := b.promise(r.Context(), p); err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
+			return
 		}
+		writeJSON(w, promised{Log: b.node.Status().Incarnation})
 	})
 }

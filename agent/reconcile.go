@@ -211,7 +211,8 @@ func hasCheck(checks []*catalog.Check, id string) bool {
 // reconcileQuorum makes at most one change of membership.
 func (r *reconciler) reconcileQuorum(ctx context.Context, members []gossip.Member) error {
 	unfinished := error(nil)
-	for _, change := range changesDue(r.self, r.node.Status().Config, members) {
+	status := r.node.Status()
+	for _, change := range append(votersWithoutLog(status), changesDue(r.self, status.Config, members)...) {
 		unfinished = errUnfinished
 		switch err := r.node.Change(ctx, change); {
 		case err == nil:
@@ -284,6 +285,18 @@ func timingDue(cfg core.Configuration, members []gossip.Member) (core.Change, bo
 	return core.Change{Kind: core.SetTiming, Timing: want}, multiplier > 0 && cfg.Timing != want
 }
 
+// votersWithoutLog are the changes that make learners of voters that came back
+// with another log than the one that their vote belongs to. As learners they
+// catch up, and are promoted like new ones.
+func votersWithoutLog(status consensus.Status) (due []core.Change) {
+	for _, p := range status.Progress {
+		if p.OtherLog != 0 {
+			due = append(due, core.Change{Kind: core.DemoteVoter, ID: p.ID})
+		}
+	}
+	return due
+}
+
 func describe(c core.Change) string {
 	switch c.Kind {
 	case core.AddLearner:
@@ -294,6 +307,8 @@ func describe(c core.Change) string {
 		return fmt.Sprintf("election timeout from %v", time.Duration(c.Timing.ElectionMin))
 	case core.RemoveServer:
 		return fmt.Sprintf("remove %s", c.ID)
+	case core.DemoteVoter:
+		return fmt.Sprintf("make %s a learner", c.ID)
 	case core.UpdateAddr:
 		return fmt.Sprintf("%s is now at %s", c.ID, c.Addr)
 	default:

@@ -101,7 +101,10 @@ func OpenEngine(cfg Config, fsm FSM, host Host, now core.Instant) (*Engine, erro
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	l, restored, err := wal.Open(cfg.FS, cfg.Dir, wal.Config{SegmentBytes: cfg.SegmentBytes, RetainBytes: cfg.RetainBytes})
+	l, restored, err := wal.Open(cfg.FS, cfg.Dir, wal.Config{
+		SegmentBytes: cfg.SegmentBytes, RetainBytes: cfg.RetainBytes,
+		Log: core.Incarnation(1 + cfg.Rand(1<<63)),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open the Raft log in %s: %w", cfg.Dir, err)
 	}

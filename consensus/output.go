@@ -1,6 +1,9 @@
 package consensus
 
 import (
+	"fmt"
+	"slices"
+
 	"muster/consensus/core"
 	"muster/consensus/wal"
 )
@@ -111,8 +114,23 @@ func (e *Engine) changed() {
 	if was.Voteless && !e.status.Voteless {
 		e.disk.log.SetVoteless(false)
 	}
+	e.reportOtherLogs(was)
 	if was.Role != e.status.Role || was.Term != e.status.Term || was.Leader != e.status.Leader {
 		e.log.Info("raft state changed", "role", e.status.Role, "term", e.status.Term, "leader", e.status.Leader)
+	}
+}
+
+// reportOtherLogs names the voters that were found without the log that their
+// vote belongs to.
+func (e *Engine) reportOtherLogs(was core.Status) {
+	for _, p := range e.status.Progress {
+		known := slices.ContainsFunc(was.Progress, func(q core.Progress) bool { return q.ID == p.ID && q.OtherLog == p.OtherLog })
+		if p.OtherLog == 0 || known {
+			continue
+		}
+		row, _ := e.status.Config.Find(p.ID)
+		e.log.Error("a voter came back without its log: its disk was wiped, or is another server's; it counts as down until it was made a learner and has caught up",
+			"server", p.ID, "log", fmt.Sprintf("%016x", uint64(p.OtherLog)), "vote_belongs_to", fmt.Sprintf("%016x", uint64(row.Log)))
 	}
 }
 

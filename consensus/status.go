@@ -123,7 +123,7 @@ func (n *Node) publish(now core.Instant) {
 func (e *Engine) differs(p *page) bool {
 	s := &e.status
 	return s.Role != p.core.Role || s.Term != p.core.Term || s.Leader != p.core.Leader ||
-		s.ConfigIndex != p.core.ConfigIndex || s.Voteless != p.core.Voteless ||
+		s.ConfigIndex != p.core.ConfigIndex || s.OtherLogs() != p.core.OtherLogs() || s.Voteless != p.core.Voteless ||
 		e.promise.ClusterID != p.promise.ClusterID ||
 		e.snapshot.Index != p.snapshot.Index ||
 		e.hung != p.disk.Hung || e.room.full != p.disk.Full ||

@@ -217,7 +217,7 @@ func (k *checker) proven(s *server, st core.Status) {
 	for _, pr := range st.Progress {
 		term, ok := s.memory.term(pr.Match)
 		to := s.c.server(pr.ID)
-		if !ok || pr.Match == 0 || to.disk.voteless || max(to.disk.hard.Term, to.term()) > st.Term {
+		if !ok || pr.Match == 0 || pr.Log != to.disk.incarnation || to.disk.voteless || max(to.disk.hard.Term, to.term()) > st.Term {
 			continue
 		}
 		if log := &to.disk.log; log.base.Index < pr.Match && !log.holds(core.EntryID{Term: term, Index: pr.Match}) {

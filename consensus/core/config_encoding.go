@@ -23,9 +23,10 @@ const (
 // wireServer and wireConfiguration fix the JSON names of a Configuration, so
 // that renaming a Go field cannot change the disk and wire formats.
 type wireServer struct {
-	ID       ServerID `json:"id"`
-	Addr     string   `json:"addr"`
-	Suffrage string   `json:"suffrage"`
+	ID       ServerID    `json:"id"`
+	Addr     string      `json:"addr"`
+	Suffrage string      `json:"suffrage"`
+	Log      Incarnation `json:"log,omitempty"` // absent: 0
 }
 
 type wireConfiguration struct {
@@ -55,7 +56,7 @@ func EncodeConfiguration(c Configuration) []byte {
 		if s.Suffrage == Voter {
 			suffrage = wireVoter
 		}
-		w.Servers = append(w.Servers, wireServer{ID: s.ID, Addr: s.Addr, Suffrage: suffrage})
+		w.Servers = append(w.Servers, wireServer{ID: s.ID, Addr: s.Addr, Suffrage: suffrage, Log: s.Log})
 	}
 	if c.Timing != (Timing{}) {
 		t := wireTiming(c.Timing)
@@ -89,7 +90,7 @@ func DecodeConfiguration(b []byte) (Configuration, error) {
 	}
 	c := Configuration{ClusterID: w.ClusterID, Servers: make([]Server, 0, len(w.Servers))}
 	for _, s := range w.Servers {
-		server := Server{ID: s.ID, Addr: s.Addr}
+		server := Server{ID: s.ID, Addr: s.Addr, Log: s.Log}
 		switch s.Suffrage {
 		case wireLearner:
 			server.Suffrage = Learner
@@ -125,6 +126,8 @@ func (c Configuration) Validate() error {
 			return fmt.Errorf("server %q is listed after %q; they must be sorted by ID, without doubles", s.ID, c.Servers[i-1].ID)
 		case s.Suffrage != Voter && s.Suffrage != Learner:
 			return fmt.Errorf("server %q has unknown suffrage %d", s.ID, s.Suffrage)
+		case s.Suffrage == Learner && s.Log != 0:
+			return fmt.Errorf("server %q is a learner, of which no log is fixed", s.ID)
 		}
 		if s.Suffrage == Voter {
 			voters++

@@ -13,18 +13,19 @@ type Core struct {
 	now Instant // newest Instant of any input; never goes back
 
 	// What the disk holds, or is about to.
-	hard     HardState // Commit is unused here; commit below is what counts
-	log      raftLog
-	snapshot SnapshotMeta   // newest local snapshot
-	configs  []placedConfig // configurations still in reach, ascending; the last one counts
-	commit   uint64         // highest index known committed; never goes back
-	voteless votelessState  // after a start from a log that may have lost entries
-	incoming *incomingChunk // snapshot chunk the driver is busy with
-	disk     DiskState
-	notice   notice    // of the commit index, that came before its entries
-	durable  HardState // newest HardState that Written confirmed
-	emitted  HardState // newest HardState in an Output
-	writes   []write   // asked for, not confirmed, ascending
+	hard        HardState // Commit is unused here; commit below is what counts
+	log         raftLog
+	snapshot    SnapshotMeta   // newest local snapshot
+	configs     []placedConfig // configurations still in reach, ascending; the last one counts
+	commit      uint64         // highest index known committed; never goes back
+	incarnation Incarnation    // of the log
+	voteless    votelessState  // after a start from a log that may have lost entries
+	incoming    *incomingChunk // snapshot chunk the driver is busy with
+	disk        DiskState
+	notice      notice    // of the commit index, that came before its entries
+	durable     HardState // newest HardState that Written confirmed
+	emitted     HardState // newest HardState in an Output
+	writes      []write   // asked for, not confirmed, ascending
 
 	// What a server believes in its current role and term.
 	role    Role
@@ -54,10 +55,15 @@ type face struct {
 	leader      ServerID
 	configIndex uint64
 	voteless    bool
+	otherLogs   int
 }
 
 func (c *Core) face() face {
-	return face{c.role, c.hard.Term, c.leader, c.configIndex(), c.voteless.on}
+	otherLogs := 0
+	if c.lead != nil {
+		otherLogs = c.lead.otherLogs()
+	}
+	return face{c.role, c.hard.Term, c.leader, c.configIndex(), c.voteless.on, otherLogs}
 }
 
 // New makes the Core of a server that found r on its disk. It starts as a
@@ -88,9 +94,10 @@ func New(cfg Config, r Restored, now Instant) (*Core, error) {
 		cfg: cfg, now: now,
 		hard: hard, durable: r.HardState, emitted: r.HardState,
 		log: log, snapshot: r.Snapshot, configs: configs,
-		commit:    max(min(hard.Commit, log.last), r.Snapshot.Index),
-		voteless:  votelessState{on: r.Voteless},
-		readToken: cfg.Rand(1 << 62),
+		commit:      max(min(hard.Commit, log.last), r.Snapshot.Index),
+		incarnation: r.Log,
+		voteless:    votelessState{on: r.Voteless},
+		readToken:   cfg.Rand(1 << 62),
 	}
 	c.loyalUntil = now
 	if !c.blank() {
@@ -117,8 +124,8 @@ func (c *Core) Bootstrap(now Instant, cfg Configuration) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
-	if !cfg.IsVoter(c.cfg.ID) {
-		return fmt.Errorf("bootstrap: %w: %q is not a voter of the first configuration", ErrUnknownServer, c.cfg.ID)
+	if own, _ := cfg.Find(c.cfg.ID); !own.holds(c.incarnation) {
+		return fmt.Errorf("bootstrap: %w: %q, with log %x, is not a voter of the first configuration", ErrUnknownServer, c.cfg.ID, c.incarnation)
 	}
 	c.hard.Term = 1
 	c.log.append(Entry{Index: 1, Term: 1, Kind: EntryConfig, Data: EncodeConfiguration(cfg)})
@@ -319,6 +326,7 @@ func (c *Core) Status() Status {
 		LastContact: c.asked.leaderHeard,
 		Deadline:    c.Deadline(),
 		Voteless:    c.voteless.on,
+		Incarnation: c.incarnation,
 	}
 	if c.lead == nil {
 		return s

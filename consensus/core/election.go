@@ -16,7 +16,7 @@ func (c *Core) resetElectionTimer() {
 
 // hurryIfAlone ends the election timeout of a server that has nobody to wait for.
 func (c *Core) hurryIfAlone() {
-	if c.config().Voters() == 1 && c.config().IsVoter(c.cfg.ID) && c.electable() {
+	if c.config().Voters() == 1 && c.votesIn(c.config()) && c.electable() {
 		c.electionDeadline = c.now
 	}
 }
@@ -34,7 +34,7 @@ func (c *Core) electable() bool {
 // be elected (dissertation §4.2.2); it does not count its own vote.
 func (c *Core) mayBeNeeded() bool {
 	for i := len(c.configs) - 1; i >= 0; i-- {
-		if c.configs[i].config.IsVoter(c.cfg.ID) {
+		if c.votesIn(c.configs[i].config) {
 			return true
 		}
 		if c.configs[i].index <= c.commit {
@@ -136,7 +136,7 @@ func (c *Core) upToDate(last EntryID) bool {
 // handleVote: it may have been promoted without knowing it yet, and the
 // candidate, who counts, knows better.
 func (c *Core) handlePreVote(m Message) {
-	grant := m.Term > c.hard.Term && !c.loyal() && !c.voteless.on && c.upToDate(m.Prev)
+	grant := m.Term > c.hard.Term && !c.loyal() && !c.voteless.on && !c.disowned() && c.upToDate(m.Prev)
 	reply := Message{Kind: MsgPreVoteReply, To: m.From, Reject: !grant}
 	if grant {
 		reply.Term = m.Term
@@ -148,7 +148,7 @@ func (c *Core) handlePreVoteReply(m Message) {
 	if c.role != PreCandidate || (!m.Reject && m.Term != c.hard.Term+1) {
 		return
 	}
-	c.countBallot(m.From, !m.Reject)
+	c.countBallot(m.From, !m.Reject && c.speaksAsVoter(m))
 }
 
 // handleVote decides on a vote in the current term, at most one a term.
@@ -157,7 +157,7 @@ func (c *Core) handleVote(m Message) {
 		return
 	}
 	free := c.hard.Vote == m.From || (c.hard.Vote == "" && c.leader == "")
-	if !free || c.voteless.on || !c.upToDate(m.Prev) {
+	if !free || c.voteless.on || c.disowned() || !c.upToDate(m.Prev) {
 		c.send(Message{Kind: MsgVoteReply, To: m.From, Reject: true})
 		return
 	}
@@ -169,7 +169,7 @@ func (c *Core) handleVote(m Message) {
 
 func (c *Core) handleVoteReply(m Message) {
 	if c.role == Candidate {
-		c.countBallot(m.From, !m.Reject)
+		c.countBallot(m.From, !m.Reject && c.speaksAsVoter(m))
 	}
 }
 

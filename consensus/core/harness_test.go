@@ -16,6 +16,7 @@ const ms = core.Duration(1_000_000)
 // pass, and crashes servers. After everything that happens the checker looks
 // whether Raft's promises still hold.
 type cluster struct {
+	logs    core.Incarnation // given out
 	t       testing.TB
 	now     core.Instant
 	servers []*server // sorted by ID
@@ -48,11 +49,12 @@ type server struct {
 
 // disk is what survives a crash.
 type disk struct {
-	hard      core.HardState
-	log       diskLog
-	snapshots []snapshotFile // the newest two
-	partial   snapshotFile
-	voteless  bool
+	hard        core.HardState
+	log         diskLog
+	snapshots   []snapshotFile // the newest two
+	partial     snapshotFile
+	voteless    bool
+	incarnation core.Incarnation
 }
 
 type snapshotFile struct {
@@ -139,7 +141,8 @@ func newCluster(t testing.TB, ids ...core.ServerID) *cluster {
 }
 
 func (c *cluster) add(id core.ServerID) *server {
-	s := &server{id: id, c: c, conf: core.Config{ID: id, Rand: func(uint64) uint64 { return 0 }}}
+	c.logs++
+	s := &server{id: id, c: c, disk: disk{incarnation: c.logs}, conf: core.Config{ID: id, Rand: func(uint64) uint64 { return 0 }}}
 	c.servers = append(c.servers, s)
 	slices.SortFunc(c.servers, func(a, b *server) int { return cmpID(a.id, b.id) })
 	return s
@@ -169,10 +172,27 @@ func (c *cluster) server(id core.ServerID) *server {
 // seed puts the same first configuration on every disk, as if the cluster had
 // been bootstrapped and every server had got that far.
 func (c *cluster) seed(config core.Configuration) {
+	c.fixLogs(config)
 	for _, s := range c.servers {
 		s.disk.hard = core.HardState{Term: 1}
 		s.disk.log.entries = []core.Entry{{Index: 1, Term: 1, Kind: core.EntryConfig, Data: core.EncodeConfiguration(config)}}
 	}
+}
+
+// fixLogs gives each voter's vote to the log that it has.
+func (c *cluster) fixLogs(config core.Configuration) {
+	for i := range config.Servers {
+		config.Servers[i].Log = c.server(config.Servers[i].ID).disk.incarnation
+	}
+}
+
+// wipe gives a server that is down a new disk.
+func (s *server) wipe() {
+	s.c.logs++
+	s.disk = disk{incarnation: s.c.logs}
+	s.c.check.lossyDisks = true
+	s.c.check.situation["disk wiped"]++
+	s.c.trace("%s  has lost its disk", s.id)
 }
 
 func (c *cluster) trace(format string, args ...any) {
@@ -208,7 +228,7 @@ func (s *server) crash() {
 
 func (d *disk) restored() core.Restored {
 	r := core.Restored{
-		HardState: d.hard, FirstIndex: d.log.base.Index + 1, LastIndex: d.log.last(), Voteless: d.voteless,
+		HardState: d.hard, FirstIndex: d.log.base.Index + 1, LastIndex: d.log.last(), Voteless: d.voteless, Log: d.incarnation,
 	}
 	if n := len(d.snapshots); n > 0 {
 		r.Snapshot = d.snapshots[n-1].meta

@@ -218,6 +218,9 @@ func (c *Core) heardFrom(m Message) *progress {
 	if pr == nil || m.Round < pr.since || m.Round > c.lead.rounds.last {
 		return nil // no member, or not yet one when it was asked
 	}
+	if !c.knowsLog(pr, m) {
+		return nil
+	}
 	pr.heard = c.now
 	c.countPledge(pr, m)
 	if m.Round > pr.round {

@@ -124,6 +124,10 @@ func (c *Core) change(ch Change) (EntryID, error) {
 	if ch.Kind == PromoteVoter && !c.caughtUp(ch.ID) {
 		return EntryID{}, ErrNotCaughtUp
 	}
+	if ch.Kind == PromoteVoter {
+		i, _ := next.search(ch.ID)
+		next.Servers[i].Log = c.lead.find(ch.ID).log
+	}
 	id := c.appendOwn(EntryConfig, EncodeConfiguration(next))
 	c.configs = append(c.configs, placedConfig{index: id.Index, config: next})
 	c.lead.voidPledges()
@@ -175,7 +179,7 @@ func (c Configuration) apply(ch Change) (Configuration, bool, error) {
 		if lastVoter {
 			return Configuration{}, false, ErrLastVoter
 		}
-		next.Servers[i].Suffrage = Learner
+		next.Servers[i].Suffrage, next.Servers[i].Log = Learner, 0
 	case RemoveServer:
 		if lastVoter {
 			return Configuration{}, false, ErrLastVoter

@@ -13,6 +13,8 @@ package core
 // equal and durable; next is a guess.
 type progress struct {
 	id    ServerID
+	log   Incarnation // that match is about; 0 before its first reply
+	other Incarnation // of a voter that answers with another log than its own
 	match uint64
 	next  uint64
 	state ProgressState
@@ -115,6 +117,7 @@ func (p *progress) status() Progress {
 	return Progress{
 		ID: p.id, Match: p.match, Next: p.next, State: p.state,
 		Inflight: len(p.inflight), InflightBytes: p.inflightBytes, LastContact: p.heard, Full: p.full,
+		Log: p.log, OtherLog: p.other,
 	}
 }
 

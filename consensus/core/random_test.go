@@ -64,6 +64,7 @@ var situations = []string{
 	"conflict truncated", "read released", "crash", "snapshot installed", "membership changed",
 	"transfer done", "transfer failed", "log tail lost", "read from disk",
 	"lease held", "lease refused", "read under lease", "timing changed",
+	"disk wiped", "voter came back with another log",
 }
 
 // walk is one random run.
@@ -149,6 +150,8 @@ func (w *walk) step() {
 		w.changeNetwork(s)
 	case s.core == nil:
 		w.network()
+	case w.c.check.lossyDisks && w.happens(0.02):
+		w.mend()
 	case w.happens(w.members):
 		w.changeMembers(s)
 	case w.happens(0.01):
@@ -196,21 +199,59 @@ func (w *walk) crashOrStart(s *server) {
 	s.crash()
 	w.c.check.situation["crash"]++
 	if w.c.check.lossyDisks && w.happens(0.5) {
-		w.loseTail(s)
+		w.damage(s)
 	}
 	if w.happens(0.5) {
 		s.start()
 	}
 }
 
-// loseTail takes back the end of a log whose fsync lied. The server knows that
-// something may be missing. The others must still be a majority without it.
-func (w *walk) loseTail(s *server) {
-	for _, other := range w.c.servers {
-		if other.disk.voteless {
+// damage takes away something that a disk held, if the last damage is mended:
+// the others must still be a majority without it.
+func (w *walk) damage(s *server) {
+	l := w.c.leader()
+	if l == nil {
+		return
+	}
+	st := l.core.Status()
+	if st.ConfigIndex > st.Commit || st.Config.Voters() < len(w.c.servers) {
+		return
+	}
+	for _, row := range st.Config.Servers {
+		if disk := &w.c.server(row.ID).disk; disk.voteless || disk.incarnation != row.Log {
 			return
 		}
 	}
+	if w.happens(0.5) {
+		s.wipe()
+		return
+	}
+	w.loseTail(s)
+}
+
+// mend does what an agent does for voters that came back without their log.
+func (w *walk) mend() {
+	l := w.c.leader()
+	if l == nil {
+		return
+	}
+	st := l.core.Status()
+	for _, pr := range st.Progress {
+		ch := core.Change{Kind: core.PromoteVoter, ID: pr.ID}
+		if st.Config.IsVoter(pr.ID) {
+			if ch.Kind = core.DemoteVoter; pr.OtherLog == 0 {
+				continue
+			}
+		}
+		if o := l.outcomes[l.change(ch)]; o.Err == nil && ch.Kind == core.PromoteVoter {
+			w.c.check.situation["voter came back with another log"]++
+		}
+	}
+}
+
+// loseTail takes back the end of a log whose fsync lied. The server knows that
+// something may be missing.
+func (w *walk) loseTail(s *server) {
 	log := &s.disk.log
 	floor := uint64(1)
 	if n := len(s.disk.snapshots); n > 0 {
@@ -316,6 +357,12 @@ func (w *walk) healAndCheck() {
 		s.settle()
 	}
 	c.run(12000 * ms) // 20 of the longest election timeouts
+	for range 2 * len(c.servers) {
+		if c.check.lossyDisks {
+			w.mend()
+		}
+		c.run(100 * ms)
+	}
 	leader := c.leader()
 	if leader == nil {
 		c.check.breach("no leader, 20 election timeouts after everything was healed")

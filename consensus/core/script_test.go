@@ -26,6 +26,7 @@ var rewrite = flag.Bool("rewrite", false, "write the traces of the scripts anew"
 //	servers a b c          voters of the first configuration, all started
 //	start a, crash a       up from what the disk holds; down
 //	losetail a 2           crashes, and of its log the disk keeps only 2 entries
+//	wipe a                 crashes, and comes back with an empty disk
 //	slow a, sync a [n]     the disk does nothing until told to, n tasks or all
 //	pass 50                time goes by, nothing is delivered
 //	deliver [a b]          everything on the wire, or the oldest message from a to b
@@ -153,6 +154,10 @@ func (s *script) run(at string, args []string) {
 		server.disk.log.entries = server.disk.log.entries[:number(1, 0)]
 		server.disk.voteless = true
 		s.c.check.lossyDisks = true
+	case "wipe":
+		server := on()
+		server.crash()
+		server.wipe()
 	case "slow":
 		on().slowDisk = true
 	case "sync":
@@ -184,7 +189,9 @@ func (s *script) run(at string, args []string) {
 	case "heal":
 		s.c.heal()
 	case "bootstrap":
-		if err := on().core.Bootstrap(on().clock(), configurationOf(ids(args)...)); err != nil {
+		config := configurationOf(ids(args)...)
+		s.c.fixLogs(config)
+		if err := on().core.Bootstrap(on().clock(), config); err != nil {
 			s.c.trace("%v", err)
 		}
 		on().settle()

@@ -66,11 +66,26 @@ const (
 	Voter   Suffrage = 2
 )
 
+// Incarnation tells one log from every other, also from an earlier log of the
+// same server: a random number that a log gets when it is begun and keeps as long
+// as its disk does. 0 is that of no log in particular.
+type Incarnation uint64
+
 // Server is one row of a Configuration.
 type Server struct {
 	ID       ServerID
 	Addr     string // cluster address, host:port, as last announced
 	Suffrage Suffrage
+	// Log is whose word counts as this voter's. A server that comes back without
+	// its disk, or with another's, has another log: it is no voter, whatever its
+	// ID, until it was made a learner and promoted anew. 0 on learners; on a
+	// voter 0 lets any log pass.
+	Log Incarnation `json:",omitzero"`
+}
+
+// holds says whether log is the one that the row's vote belongs to.
+func (s Server) holds(log Incarnation) bool {
+	return s.Suffrage == Voter && (s.Log == 0 || s.Log == log)
 }
 
 // Configuration is the membership of the cluster, itself replicated as an
@@ -123,7 +138,8 @@ type Message struct {
 	Kind MessageKind
 	From ServerID
 	To   ServerID
-	Term uint64 // sender's term; for PreVote the term it would campaign in
+	Term uint64      // sender's term; for PreVote the term it would campaign in
+	Log  Incarnation // of the sender's log
 
 	// Last entry of the candidate (PreVote, Vote); entry before Entries
 	// (Append); entry that the follower must match for Commit to hold
@@ -248,6 +264,8 @@ type Restored struct {
 	// server neither votes nor stands until a leader has caught it up to an
 	// entry committed after it said so.
 	Voteless bool
+	// Log is the log's Incarnation.
+	Log Incarnation
 }
 
 // TermRun says that from First on, until the next run, entries have Term.
@@ -299,7 +317,7 @@ const (
 	PromoteVoter ChangeKind = 2 // learner to voter; refused until it has caught up
 	RemoveServer ChangeKind = 3
 	UpdateAddr   ChangeKind = 4 // same ID, new address
-	DemoteVoter  ChangeKind = 5 // voter to learner
+	DemoteVoter  ChangeKind = 5 // voter to learner, whose next promotion goes to the log it then has
 	SetTiming    ChangeKind = 6 // concerns no single server
 )
 
@@ -371,8 +389,13 @@ type Progress struct {
 	State         ProgressState
 	Inflight      int
 	InflightBytes int
-	LastContact   Instant // of its last reply in this term
-	Full          bool    // its disk has no room for commands
+	LastContact   Instant     // of its last reply in this term
+	Full          bool        // its disk has no room for commands
+	Log           Incarnation // that Match is about
+	// OtherLog is not 0 on a voter that answers with another log than the
+	// Configuration has for it: its disk was lost or is foreign. Nothing it says
+	// counts; Change it with DemoteVoter, and promote it once it has caught up.
+	OtherLog Incarnation
 }
 
 // ProgressState is how the leader feeds a follower.
@@ -402,6 +425,7 @@ type Status struct {
 	LastContact Instant // follower: of the last message of the leader; leader: of the last confirmed round
 	Deadline    Instant // next Tick wanted
 	Voteless    bool
-	Transfer    ServerID   // target of a transfer under way
-	Progress    []Progress // leader only; sorted by ID
+	Incarnation Incarnation // of this server's log
+	Transfer    ServerID    // target of a transfer under way
+	Progress    []Progress  // leader only; sorted by ID
 }

@@ -112,7 +112,7 @@ func sameVote(a, b HardState) bool { return a.Term == b.Term && a.Vote == b.Vote
 // only if it says so itself). Nothing may show a term that a crash could still
 // take back, so it waits for the disk where that has not stored the term yet.
 func (c *Core) send(m Message) {
-	m.From = c.cfg.ID
+	m.From, m.Log = c.cfg.ID, c.incarnation
 	if m.Term == 0 {
 		m.Term = c.hard.Term
 	}
@@ -126,6 +126,6 @@ func (c *Core) send(m Message) {
 // sendAfterWrites queues a message that speaks of something this server holds,
 // to leave once all that it was asked to write until now is durable.
 func (c *Core) sendAfterWrites(m Message) {
-	m.From, m.Term = c.cfg.ID, c.hard.Term
+	m.From, m.Log, m.Term = c.cfg.ID, c.incarnation, c.hard.Term
 	c.out.SendAfter = append(c.out.SendAfter, m)
 }

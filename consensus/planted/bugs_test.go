@@ -47,8 +47,8 @@ var bugs = []bug{
 	{
 		number: 2, name: "skip log check in vote",
 		edits: []edit{
-			{"core/election.go", "!c.voteless.on && c.upToDate(m.Prev)\n", "!c.voteless.on\n"},
-			{"core/election.go", "if !free || c.voteless.on || !c.upToDate(m.Prev) {", "if !free || c.voteless.on {"},
+			{"core/election.go", "!c.voteless.on && !c.disowned() && c.upToDate(m.Prev)\n", "!c.voteless.on && !c.disowned()\n"},
+			{"core/election.go", "if !free || c.voteless.on || c.disowned() || !c.upToDate(m.Prev) {", "if !free || c.voteless.on || c.disowned() {"},
 		},
 		checks: []check{walk(100), cluster(100)},
 	},
@@ -313,8 +313,8 @@ var bugs = []bug{
 	{
 		number: 44, name: "voteless server votes",
 		edits: []edit{
-			{"core/election.go", "!c.voteless.on && c.upToDate(m.Prev)\n", "c.upToDate(m.Prev)\n"},
-			{"core/election.go", "if !free || c.voteless.on || !c.upToDate(m.Prev) {", "if !free || !c.upToDate(m.Prev) {"},
+			{"core/election.go", "!c.voteless.on && !c.disowned() && c.upToDate(m.Prev)\n", "!c.disowned() && c.upToDate(m.Prev)\n"},
+			{"core/election.go", "if !free || c.voteless.on || c.disowned() || !c.upToDate(m.Prev) {", "if !free || c.disowned() || !c.upToDate(m.Prev) {"},
 		},
 		checks: []check{walk(200), scripts, cluster(100)},
 	},

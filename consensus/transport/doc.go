@@ -52,12 +52,12 @@
 //	          match uint, hintTerm uint, hintIndex uint, campaign uint,
 //	          snapshot or nil, offset uint, data bin or nil, done bool,
 //	          token uint, index uint, voteless bool, config uint, byRound bool,
-//	          full bool]
+//	          full bool, log uint]
 //	entry    [index uint, term uint, kind uint, data bin or nil]
 //	snapshot [index uint, term uint, configIndex uint, cluster str,
 //	          servers [server…] or nil, size uint, checksum uint,
 //	          electionMin int, electionMax int, heartbeat int]
-//	server   [id str, addr str, suffrage uint]
+//	server   [id str, addr str, suffrage uint, log uint]
 //
 // role is "server"; lane is 1 (control) or 2 (bulk); cluster is "" for a server
 // that is in no cluster yet. From and To of a message are those of its hello.

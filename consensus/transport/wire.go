@@ -28,6 +28,7 @@ type wireServer struct {
 	ID       string
 	Addr     string
 	Suffrage uint8
+	Log      uint64
 }
 
 // newHandle returns the msgpack dialect of the format: structs as arrays of
@@ -86,11 +87,12 @@ func (e *encoder) message(buf []byte, m *core.Message) ([]byte, error) {
 	b = appendBool(b, m.Voteless)
 	b = appendUint(b, m.Config)
 	b = appendBool(b, m.ByRound)
-	return appendBool(b, m.Full), nil
+	b = appendBool(b, m.Full)
+	return appendUint(b, uint64(m.Log)), nil
 }
 
 const (
-	messageElements = 22
+	messageElements = 23
 	entryElements   = 4
 )
 
@@ -135,6 +137,7 @@ func (d *decoder) message(body []byte) (core.Message, error) {
 	m.Offset, m.Data, m.Done = f.uint(), f.bytes(), f.bool()
 	m.Token, m.Index, m.Voteless = f.uint(), f.uint(), f.bool()
 	m.Config, m.ByRound, m.Full = f.uint(), f.bool(), f.bool()
+	m.Log = core.Incarnation(f.uint())
 	f.end()
 	if c.err == nil && len(snapshot) > 0 {
 		m.Snapshot, c.err = d.snapshot(snapshot)
@@ -196,7 +199,7 @@ func snapshotToWire(m *core.SnapshotMeta) *wireSnapshot {
 		Heartbeat:   int64(m.Config.Timing.Heartbeat),
 	}
 	for _, s := range m.Config.Servers {
-		w.Servers = append(w.Servers, wireServer{ID: string(s.ID), Addr: s.Addr, Suffrage: uint8(s.Suffrage)})
+		w.Servers = append(w.Servers, wireServer{ID: string(s.ID), Addr: s.Addr, Suffrage: uint8(s.Suffrage), Log: uint64(s.Log)})
 	}
 	return w
 }
@@ -217,6 +220,7 @@ func snapshotFromWire(w *wireSnapshot) *core.SnapshotMeta {
 	for _, s := range w.Servers {
 		m.Config.Servers = append(m.Config.Servers, core.Server{
 			ID: core.ServerID(s.ID), Addr: s.Addr, Suffrage: core.Suffrage(s.Suffrage),
+			Log: core.Incarnation(s.Log),
 		})
 	}
 	return m

@@ -254,6 +254,7 @@ func (l *Log) startSegment(h segmentHeader, need int64) (*segment, error) {
 			return nil, err
 		}
 	}
+	h.log = l.incarnation
 	// Not l.hs: that may belong to a batch that is about to be written whole.
 	l.buf = encodeBatch(l.buf, l.head(l.onDisk, h.first, h.prevTerm, nil), l.onDisk.Vote, nil)
 	s, err := b.become(l.fsys, h, l.buf)

@@ -28,7 +28,8 @@ import (
 //	    32    8  first: index that the next entry had when the segment was made
 //	    40    8  term of the entry before it, 0 if first is 1
 //	    48    8  sequence number of the segment's first batch
-//	    56  452  zeros
+//	    56    8  log: the incarnation of the log, the same in all its segments
+//	    64  444  zeros
 //	   508    4  CRC-32C of bytes 0–507
 //
 // Batch, from a sector boundary on. The first byte of each sector is a guard:
@@ -101,6 +102,7 @@ type segmentHeader struct {
 	first    uint64
 	prevTerm uint64
 	seq      uint64
+	log      core.Incarnation
 }
 
 // encode writes the header into a sector.
@@ -117,6 +119,7 @@ func (h segmentHeader) encode(sector []byte) {
 	le.PutUint64(sector[32:], h.first)
 	le.PutUint64(sector[40:], h.prevTerm)
 	le.PutUint64(sector[48:], h.seq)
+	le.PutUint64(sector[56:], uint64(h.log))
 	le.PutUint32(sector[508:], crc32.Checksum(sector[:508], castagnoli))
 }
 
@@ -138,6 +141,7 @@ func decodeSegmentHeader(sector []byte) (segmentHeader, error) {
 		first:    le.Uint64(sector[32:]),
 		prevTerm: le.Uint64(sector[40:]),
 		seq:      le.Uint64(sector[48:]),
+		log:      core.Incarnation(le.Uint64(sector[56:])),
 	}
 	if h.size < minSegmentBytes || h.size%sectorSize != 0 || h.seq > maxNumber ||
 		h.first == 0 || h.first > maxNumber || h.first == 1 && h.prevTerm != 0 {

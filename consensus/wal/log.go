@@ -20,6 +20,9 @@ type Config struct {
 	// RetainBytes of entries stay in the log behind what Compact may drop, for
 	// followers that lag; default 32 MiB.
 	RetainBytes int64
+	// Log is the incarnation that a log gets if there is none in the directory
+	// yet: a number drawn at random by the caller.
+	Log core.Incarnation
 }
 
 // minSegmentBytes holds a header, a first batch, two small batches and a seal.
@@ -114,18 +117,19 @@ type Log struct {
 
 	// mu guards what follows and is never held over I/O. All but voteless, blank
 	// and blankErr change only under writing as well, so a writer reads freely.
-	mu       sync.RWMutex
-	err      error // ErrFailed with its cause, or ErrClosed
-	hs       core.HardState
-	onDisk   core.HardState // hs as of the last batch
-	voteless bool
-	first    uint64 // index of the first entry; last+1 if there is none
-	last     uint64
-	terms    termRuns // of entries first-1 (if it has a term) to last
-	segments []*segment
-	blank    *blank // prepared by Run; nil if there is none
-	blankErr error
-	repairs  []string
+	mu          sync.RWMutex
+	err         error // ErrFailed with its cause, or ErrClosed
+	hs          core.HardState
+	onDisk      core.HardState // hs as of the last batch
+	voteless    bool
+	incarnation core.Incarnation
+	first       uint64 // index of the first entry; last+1 if there is none
+	last        uint64
+	terms       termRuns // of entries first-1 (if it has a term) to last
+	segments    []*segment
+	blank       *blank // prepared by Run; nil if there is none
+	blankErr    error
+	repairs     []string
 }
 
 // Snapshots gives the snapshots that lie in the log's directory.

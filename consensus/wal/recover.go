@@ -82,6 +82,7 @@ func (r *recovery) run(names []string) error {
 		if meta, ok := l.snaps.Latest(); ok {
 			return fmt.Errorf("%s holds a snapshot at entry %d but no log segments: term and vote are lost; remove the data-dir and let this server join as a new one", l.dir, meta.Index)
 		}
+		l.incarnation = l.cfg.Log
 		s, err := l.startSegment(segmentHeader{number: 1, first: 1, seq: 1}, 0)
 		if err != nil {
 			return err
@@ -89,8 +90,12 @@ func (r *recovery) run(names []string) error {
 		l.segments = []*segment{s}
 		return nil
 	}
+	l.incarnation = r.found[0].log
 	for len(r.found) > 0 {
 		s := r.found[0]
+		if s.log != l.incarnation {
+			return &CorruptError{File: s.path, Reason: fmt.Sprintf("it belongs to log %x, the segments before it to log %x", s.log, l.incarnation)}
+		}
 		r.found = r.found[1:]
 		if err := r.enter(s); err != nil {
 			return err
@@ -318,7 +323,7 @@ func (r *recovery) restored() core.Restored {
 	res := core.Restored{
 		HardState: l.hs, Snapshot: meta,
 		FirstIndex: l.first, LastIndex: l.last,
-		Configs: r.configs, Voteless: l.voteless,
+		Configs: r.configs, Voteless: l.voteless, Log: l.incarnation,
 	}
 	for _, t := range l.terms {
 		if t.First = max(t.First, l.first); t.First <= l.last {
