@@ -36,6 +36,7 @@ type wireMessage struct {
 	Config    uint64
 	ByRound   bool
 	Full      bool
+	Log       uint64
 }
 
 type wireEntry struct {
@@ -54,7 +55,7 @@ func libraryMessage(m core.Message) wireMessage {
 		Campaign: uint8(m.Campaign), Snapshot: snapshotToWire(m.Snapshot),
 		Offset: m.Offset, Data: m.Data, Done: m.Done,
 		Token: m.Token, Index: m.Index, Voteless: m.Voteless,
-		Config: m.Config, ByRound: m.ByRound, Full: m.Full,
+		Config: m.Config, ByRound: m.ByRound, Full: m.Full, Log: uint64(m.Log),
 	}
 	for _, e := range m.Entries {
 		w.Entries = append(w.Entries, wireEntry{Index: e.Index, Term: e.Term, Kind: uint8(e.Kind), Data: e.Data})
