@@ -12,16 +12,12 @@
 //	index.html   landmarks, and the few elements that are always there
 //	main.js      what an address (#/services/web) follows, and who leads
 //	agent.js     one question to the agent; a blocking query that goes on
-//	members.js   which instances each service has
 //	model.js     answers made into what is shown; knows no document
 //	pages.js     the pages, made of the model
 //	dom.js       elements, and how a page becomes its next version in place
 //
-// The list of services follows three queries however many services there are:
-// the names with their tags, all checks, and the nodes. No such query tells of
-// an instance that comes without a check and without a new tag; members.js
-// therefore also asks for each service in turn, slowly. A page of one service or
-// node follows that one alone, and a hidden page follows nothing.
+// The lists follow one query, of the nodes with all that is on them. A page of
+// one service or node follows that one alone, and a hidden page follows nothing.
 //
 // # What it shows is not its own
 //

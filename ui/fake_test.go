@@ -3,9 +3,9 @@ package ui
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -48,11 +48,8 @@ func startAgent(t testing.TB) *fakeAgent {
 		return map[string]any{"Config": map[string]any{"Datacenter": "dc1", "NodeName": "n1", "Server": true}}
 	}))
 	mux.HandleFunc("GET /v1/status/leader", a.once(func(*http.Request) any { return leader }))
-	mux.HandleFunc("GET /v1/catalog/services", a.blocking(a.services))
-	mux.HandleFunc("GET /v1/catalog/nodes", a.blocking(func(*http.Request) any { return a.nodes }))
+	mux.HandleFunc("GET /v1/internal/ui/nodes", a.blocking(a.dump))
 	mux.HandleFunc("GET /v1/catalog/node/{name}", a.blocking(a.node))
-	mux.HandleFunc("GET /v1/catalog/service/{name}", a.blocking(a.service))
-	mux.HandleFunc("GET /v1/health/state/any", a.blocking(func(*http.Request) any { return a.checks(func(map[string]any) bool { return true }) }))
 	mux.HandleFunc("GET /v1/health/service/{name}", a.blocking(a.health))
 	mux.HandleFunc("GET /v1/health/node/{name}", a.blocking(func(r *http.Request) any {
 		return a.checks(func(c map[string]any) bool { return c["Node"] == r.PathValue("name") })
@@ -135,22 +132,19 @@ func (a *fakeAgent) write(w http.ResponseWriter, answer any) {
 	_, _ = w.Write(data) // the page may have stopped to listen
 }
 
-func (a *fakeAgent) services(*http.Request) any {
-	services := map[string][]string{}
-	for _, e := range a.entries {
-		tags := append(slices.Clone(services[e.service]), e.tags...)
-		slices.Sort(tags)
-		services[e.service] = slices.Compact(tags)
-	}
-	return services
-}
-
-func (a *fakeAgent) service(r *http.Request) any {
+func (a *fakeAgent) dump(*http.Request) any {
 	found := []any{}
-	for i, e := range a.entries {
-		if e.service == r.PathValue("name") {
-			found = append(found, map[string]any{"Node": e.node, "ServiceID": e.id, "Address": a.address(e.node), "ServicePort": port(i)})
+	for _, n := range a.nodes {
+		services := []any{}
+		for i, e := range a.entries {
+			if e.node == n["Node"] {
+				services = append(services, a.instance(i))
+			}
 		}
+		node := maps.Clone(n)
+		node["Services"] = services
+		node["Checks"] = a.checks(func(c map[string]any) bool { return c["Node"] == n["Node"] })
+		found = append(found, node)
 	}
 	return found
 }

@@ -150,7 +150,7 @@ func saysWhyItIsNotLiveAndComesBack(t *testing.T, b *browser) {
 func followsOnlyWhatItShows(t *testing.T, b *browser) {
 	p, a := b.open(t), startAgent(t)
 	for url, want := range map[string][]string{
-		"":                   {"/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any"},
+		"":                   {"/v1/internal/ui/nodes"},
 		"#/services/consul":  {"/v1/health/service/consul"},
 		"#/nodes/n1":         {"/v1/catalog/node/n1", "/v1/health/node/n1"},
 		"#/services/nothing": {"/v1/health/service/nothing"},

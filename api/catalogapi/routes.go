@@ -34,7 +34,7 @@ type Datacenters interface {
 func Routes(datacenter string, far Datacenters) []api.Route {
 	h := handlers{datacenter}
 	byName, byMesh := (*state.View).ServiceInstances, (*state.View).ConnectInstances
-	return []api.Route{
+	rows := []api.Route{
 		prometheusRoute(),
 		{
 			Method: http.MethodPut, Path: "/v1/catalog/register", Kind: api.Write,
@@ -153,4 +153,5 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 			View:   checksInState, Visible: visibleChecks,
 		},
 	}
+	return append(rows, h.uiRoutes()...)
 }

@@ -1,7 +1,6 @@
 import { ask, follow, inWords, path, pause } from "./agent.js";
 import { become } from "./dom.js";
-import { Members } from "./members.js";
-import { Checks, byName, count, endpoint, instancesOf, instancesOn, matches, nodeRows, serviceRows, statusOf } from "./model.js";
+import { Catalog, byName, count, instancesOf, instancesOn, matches, nodeRows, serviceRows, statusOf } from "./model.js";
 import * as pages from "./pages.js";
 
 const rowsAtOnce = 100;
@@ -11,9 +10,7 @@ const byId = (id) => document.getElementById(id);
 
 // What the agent said; null is not yet.
 const known = {
-  services: null, // name → tags
-  checks: null,
-  nodes: null,
+  catalog: null,
   service: null, // the instances of the service whose page this is
   node: null, // the same of a node: { Node, Services }, or gone
   nodeChecks: null,
@@ -23,7 +20,6 @@ const known = {
 let route = { view: "all" };
 let limit = rowsAtOnce;
 let listening = new AbortController(); // aborted when the page follows something else
-const members = new Members(draw);
 
 // ---- what is followed
 
@@ -41,24 +37,7 @@ const follows = {
 };
 
 function followLists(signal) {
-  members.ask(known.services?.keys() ?? []);
-  listen("/v1/catalog/services", signal, (data) => {
-    const before = known.services ?? new Map();
-    known.services = new Map(Object.entries(data).map(([name, tags]) => [name, tags ?? []]));
-    members.keep(known.services);
-    members.ask([...known.services].filter(([name, tags]) => String(before.get(name)) !== String(tags)).map(([name]) => name));
-  });
-  listen("/v1/health/state/any", signal, (data) => {
-    const before = known.checks ?? new Checks([]);
-    known.checks = new Checks(data);
-    members.ask([...known.checks.membersChangedSince(before)].filter((name) => known.services?.has(name)));
-  });
-  listen("/v1/catalog/nodes", signal, (data) => {
-    const now = new Set(data.map((node) => node.Node));
-    for (const node of known.nodes ?? []) if (!now.has(node.Node)) members.ask(members.on(node.Node));
-    known.nodes = data;
-  });
-  members.run(signal, () => [...(known.services?.keys() ?? [])]);
+  listen("/v1/internal/ui/nodes", signal, (data) => { known.catalog = new Catalog(data); });
 }
 
 // ---- whether it is live
@@ -161,8 +140,8 @@ function drawNow() {
 function leaderName() {
   if (lastAnswer === null) return "–";
   if (!known.leader) return "none";
-  const member = members.of("consul")?.find((i) => endpoint(i.address, i.port) === known.leader);
-  return member ? `${member.node} · ${known.leader}` : known.leader;
+  const node = known.catalog?.serverAt(known.leader);
+  return node ? `${node} · ${known.leader}` : known.leader;
 }
 
 const views = {
@@ -178,11 +157,11 @@ function passesFilter(status, texts) {
 }
 
 function lists(wanted) {
-  if (known.services === null || known.nodes === null || known.checks === null) {
+  if (known.catalog === null) {
     return { top: { title: "Services and nodes", own: true }, page: [pages.waiting("Asking the agent…")] };
   }
-  const services = serviceRows(known.services, known.checks, members);
-  const nodes = nodeRows(known.nodes, known.checks, known.services, members, known.leader);
+  const services = serviceRows(known.catalog);
+  const nodes = nodeRows(known.catalog, known.leader);
   const page = [];
   if (wanted.services) {
     if (services.every((s) => s.name === "consul")) page.push(pages.firstService(location.origin));

@@ -26,71 +26,57 @@ export function worstOf(counts) {
   return counts.warning > 0 ? "warning" : "passing";
 }
 
-const place = (node, service) => JSON.stringify([node, service]);
+// serversName is the name of the service that servers are.
+const serversName = "consul";
 
-// Checks are all checks, found by what they are about.
-export class Checks {
-  #at = new Map(); // place → checks
-  #services = new Map(); // place → name of the service
+// Catalog is an answer of /v1/internal/ui/nodes, with the instances by service.
+export class Catalog {
+  nodes;
+  services = new Map(); // name → instances
 
-  constructor(list) {
-    for (const check of list) {
-      const key = place(check.Node, check.ServiceID);
-      if (!this.#at.has(key)) this.#at.set(key, []);
-      this.#at.get(key).push(check);
-      if (check.ServiceID) this.#services.set(key, check.ServiceName);
+  constructor(nodes) {
+    this.nodes = nodes;
+    for (const node of nodes) {
+      for (const service of node.Services) {
+        // A node's own checks speak for all that is on it.
+        const checks = node.Checks.filter((check) => check.ServiceID === "" || check.ServiceID === service.ID);
+        const instance = { node: node.Node, at: endpoint(node.Address, service.Port), tags: service.Tags ?? [], status: statusOf(checks) };
+        if (!this.services.has(service.Service)) this.services.set(service.Service, []);
+        this.services.get(service.Service).push(instance);
+      }
     }
   }
 
-  ofNode(node) {
-    return this.#at.get(place(node, "")) ?? [];
+  // servers are the instances that servers are.
+  get servers() {
+    return this.services.get(serversName) ?? [];
   }
 
-  // statusOf is an instance's: its node's checks speak for it too.
-  statusOf(instance) {
-    return statusOf([...this.ofNode(instance.node), ...(this.#at.get(place(instance.node, instance.id)) ?? [])]);
-  }
-
-  // membersChangedSince names the services that have checks for other instances
-  // than before, and so may have other instances.
-  membersChangedSince(before) {
-    const names = new Set();
-    const compare = (a, b) => {
-      for (const [key, name] of a) if (b.get(key) !== name) names.add(name);
-    };
-    compare(this.#services, before.#services);
-    compare(before.#services, this.#services);
-    return names;
+  // serverAt names the node of the server with a cluster address, if it is known.
+  serverAt(address) {
+    return this.servers.find((server) => server.at === address)?.node;
   }
 }
 
-// serviceRows is the table of services. instances is null where a service's
-// aren't known yet.
-export function serviceRows(services, checks, members) {
-  return [...services.keys()].sort(byName).map((name) => {
-    const instances = members.of(name);
-    const counts = count((instances ?? []).map((i) => checks.statusOf(i)));
-    return { name, tags: services.get(name), instances: instances?.length ?? null, counts, status: worstOf(counts) };
+// serviceRows is the table of services.
+export function serviceRows(catalog) {
+  return [...catalog.services.keys()].sort(byName).map((name) => {
+    const instances = catalog.services.get(name);
+    const counts = count(instances.map((i) => i.status));
+    const tags = [...new Set(instances.flatMap((i) => i.tags))].sort(byName);
+    return { name, tags, instances: instances.length, counts, status: worstOf(counts) };
   });
 }
 
-// nodeRows is the table of nodes. servers are the members of the service that
-// servers are.
-export function nodeRows(nodes, checks, services, members, leader) {
-  const on = new Map();
-  for (const name of services.keys()) {
-    for (const i of members.of(name) ?? []) on.set(i.node, (on.get(i.node) ?? 0) + 1);
-  }
-  const roles = new Map();
-  for (const i of members.of("consul") ?? []) {
-    roles.set(i.node, endpoint(i.address, i.port) === leader ? "leader" : "server");
-  }
-  return nodes.map((node) => ({
+// nodeRows is the table of nodes.
+export function nodeRows(catalog, leader) {
+  const roles = new Map(catalog.servers.map((i) => [i.node, i.at === leader ? "leader" : "server"]));
+  return catalog.nodes.map((node) => ({
     name: node.Node,
     address: node.Address,
     version: node.Meta?.["consul-version"] ?? "",
-    status: statusOf(checks.ofNode(node.Node)),
-    instances: on.get(node.Node) ?? 0,
+    status: statusOf(node.Checks.filter((check) => check.ServiceID === "")),
+    instances: node.Services.length,
     role: roles.get(node.Node) ?? "",
   }));
 }

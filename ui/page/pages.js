@@ -75,7 +75,7 @@ function cell({ title, kind }, ...content) {
 
 function numberCell(column, n) {
   const kind = ["number", n > 0 ? column.status ?? null : "none"].filter(Boolean).join(" ");
-  return cell({ ...column, kind }, n === null ? "…" : n.toLocaleString("en"));
+  return cell({ ...column, kind }, n.toLocaleString("en"));
 }
 
 const serviceColumns = [
@@ -95,7 +95,7 @@ function serviceRow(s) {
     h("th", { role: "rowheader", scope: "row" }, link(linkTo.service(s.name), s.name)),
     cell({ ...tags, kind: s.tags.length > 0 ? "taglist" : "taglist empty" }, tagList(s.tags, tagsShown)),
     numberCell(instances, s.instances),
-    counts.map((column) => numberCell(column, s.instances === null ? null : s.counts[column.status])),
+    counts.map((column) => numberCell(column, s.counts[column.status])),
     cell(health, meter(s.counts)));
 }
 
@@ -177,13 +177,11 @@ export function summary(services, nodes) {
   const counts = count([]);
   for (const s of services) for (const status of statuses) counts[status] += s.counts[status];
   const troubled = nodes.filter((n) => n.status !== "passing").length;
-  const counting = services.some((s) => s.instances === null);
-  if (worstOf(counts) === "passing" && troubled === 0 && !counting) {
+  if (worstOf(counts) === "passing" && troubled === 0) {
     return [badge("passing", counts.passing === 1 ? "The one instance is passing" : `All ${plural(counts.passing, "instance")} are passing`)];
   }
   const parts = statuses.filter((s) => counts[s] > 0).map((s) => badge(s, `${plural(counts[s], "instance")} ${s}`));
   if (troubled > 0) parts.push(h("span", {}, `${plural(troubled, "node")} not passing`));
-  if (counting) parts.push(h("span", { class: "quiet" }, "still counting"));
   return parts;
 }
 
