@@ -235,6 +235,9 @@ func (e *Engine) propose(ps []Proposal) {
 		if e.status.Role == core.Leader {
 			n = e.room.takes(ps)
 		}
+		if n < len(ps) {
+			e.mark(true)
+		}
 		for _, p := range ps[n:] {
 			p.Waiter.Done(Result{Err: e.room.err(e.cfg.Dir)})
 		}

@@ -3,6 +3,7 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"math"
 	"syscall"
 	"time"
 
@@ -29,15 +30,12 @@ const (
 // room is what the engine knows of the room on its disk.
 type room struct {
 	wal.Room
-	left      int64        // Free less what was accepted since
+	left      int64        // Free and Ready, less what was accepted since
 	full      bool         // left fell below Reserve, and has not recovered
 	lookAt    core.Instant // while full
 	looking   bool
 	relieveAt core.Instant // while full and leading
 }
-
-// scarce says whether even what the leader has accepted is too much.
-func (r *room) scarce() bool { return r.full && r.left < r.Reserve/2 }
 
 // takes is how many of the proposals there is room for.
 func (r *room) takes(ps []Proposal) int {
@@ -55,13 +53,14 @@ func (r *room) takes(ps []Proposal) int {
 
 // err is what those are told whose command is refused.
 func (r *room) err(dir string) error {
-	return fmt.Errorf("%w: %s has %d bytes free, and %d are kept for terms, votes and snapshots; nothing was written: free some space, or retry at another server",
-		core.ErrDiskFull, dir, r.Free, r.Reserve)
+	return fmt.Errorf("%w: %s has %d bytes free and %d preallocated, of which %d are kept for terms, votes and snapshots; nothing was written: free some space, or retry at another server",
+		core.ErrDiskFull, dir, r.Free, r.Ready, r.Reserve)
 }
 
 // looked takes in how much room there is.
 func (e *Engine) looked(found wal.Room) {
-	e.room.Room, e.room.left = found, found.Free
+	e.room.Room = found
+	e.room.left = found.Free + min(found.Ready, math.MaxInt64-found.Free)
 	e.spend(e.unwrittenBytes)
 }
 
@@ -73,14 +72,19 @@ func (e *Engine) spend(bytes int) {
 	if r.full {
 		limit += r.Reserve / 4
 	}
-	full := r.left < limit
+	e.mark(r.left < limit)
+}
+
+// mark notes whether the disk is full.
+func (e *Engine) mark(full bool) {
+	r := &e.room
 	if full == r.full {
 		return
 	}
 	r.full, r.lookAt, r.relieveAt = full, e.now+lookEvery, e.now
 	if full {
 		e.log.Error("the disk is nearly full: this server takes no new commands until there is room",
-			"dir", e.cfg.Dir, "free_bytes", r.Free, "needed_bytes", r.Reserve)
+			"dir", e.cfg.Dir, "free_bytes", r.Free, "preallocated_bytes", r.Ready, "needed_bytes", r.Reserve)
 	} else {
 		e.log.Info("the disk has room again: this server takes commands", "dir", e.cfg.Dir, "free_bytes", r.Free)
 	}
@@ -136,17 +140,15 @@ func (r *room) deadline(leads bool) core.Instant {
 // opens a term or changes members is taken, commands are not. Pieces of
 // snapshots are dropped.
 func (e *Engine) hold(m *core.Message) (drop bool) {
-	if !e.room.scarce() {
-		return false
-	}
+	left := e.room.left - e.room.Reserve/2
 	for i, entry := range m.Entries {
-		if entry.Kind == core.EntryCommand {
+		if left -= int64(cost(entry)); left < 0 && entry.Kind == core.EntryCommand {
 			m.Entries = m.Entries[:i]
 			e.held++
 			break
 		}
 	}
-	return m.Kind == core.MsgSnapshot
+	return m.Kind == core.MsgSnapshot && left-int64(len(m.Data)) < 0
 }
 
 // noSpace says whether an error is that of a full disk.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,10 +70,10 @@ func TestRoom_LeaderWithAFullDiskHandsOver(t *testing.T) {
 	c, disks := onDisks(t, 3)
 	c.propose("a")
 	old := c.leader()
-	leave(t, disks[old.id], 8<<10)
+	leave(t, disks[old.id], 200<<10)
 	want := []string{"a"}
 	big := strings.Repeat("x", 4<<10)
-	for i := range 64 { // more than lookBytes, so that it looks
+	for i := range 96 {
 		line := fmt.Sprint(i, big)
 		proposeUntilDone(t, c, line)
 		want = append(want, line)
@@ -105,34 +104,31 @@ func TestRoom_AllFullStillElectsAndReads(t *testing.T) {
 	c, disks := onDisks(t, 3)
 	c.propose("a")
 	for _, d := range disks {
-		leave(t, d, 8<<10)
+		leave(t, d, 200<<10)
 	}
-	big := []byte(strings.Repeat("x", 4<<10))
-	var refused error
+	big := strings.Repeat("x", 4<<10)
 	done := []string{"a"}
-	wait(t, "a refusal", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		_, _, refused = c.leader().Propose(ctx, big)
-		if refused == nil {
-			done = append(done, string(big))
-		}
-		return errors.Is(refused, core.ErrDiskFull)
-	})
-	if errors.Is(refused, consensus.ErrUnknown) {
-		t.Errorf("refused with an unknown outcome: %v", refused)
+	untilRefused := func() {
+		wait(t, "a refusal", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_, _, err := c.leader().Propose(ctx, []byte(big))
+			if errors.Is(err, consensus.ErrUnknown) {
+				t.Fatalf("refused with an unknown outcome: %v", err)
+			}
+			if err == nil {
+				done = append(done, big)
+			}
+			return errors.Is(err, core.ErrDiskFull)
+		})
 	}
-	wait(t, "all to be full", func() bool {
-		return !slices.ContainsFunc(c.peers, func(p *peer) bool { return !p.Status().Disk.Full })
-	})
+	untilRefused()
 	c.halt(c.leader())
-	l := c.leader() // its first entry was committed
-	if _, err := l.ReadIndex(t.Context(), core.ReadByRound); err != nil {
+	// Its first entry is committed.
+	if _, err := c.leader().ReadIndex(t.Context(), core.ReadByRound); err != nil {
 		t.Errorf("read with full disks: %v", err)
 	}
-	if _, _, err := l.Propose(t.Context(), []byte("y")); !errors.Is(err, core.ErrDiskFull) {
-		t.Errorf("propose with full disks: %v", err)
-	}
+	untilRefused()
 	for _, d := range disks {
 		d.SetCapacity(0)
 	}

@@ -16,8 +16,12 @@ type Spacer interface {
 // Room is how much room the log's file system has left.
 type Room struct {
 	Free int64
-	// Reserve is how much of it has to stay: for the next segment, a snapshot
-	// like the newest one, and a little more for terms and votes. Below it the
+	// Ready is what is left of the segments that are preallocated: it stays the
+	// log's whatever becomes of Free.
+	Ready int64
+	// Reserve is how much of both has to stay: for a snapshot like the newest
+	// one, a little for terms and votes, and twice the next segment, since a batch
+	// that doesn't fit into what is left of one wastes that. Below it the
 	// server takes no new commands.
 	Reserve int64
 }
@@ -40,7 +44,11 @@ func (l *Log) Room() (Room, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if len(l.segments) > 0 {
-		r.Reserve += l.cfg.nextSize(l.active().size, 0)
+		r.Reserve += 2 * l.cfg.nextSize(l.active().size, 0)
+		r.Ready = l.active().size - l.active().used
+	}
+	if l.blank != nil {
+		r.Ready += l.blank.size
 	}
 	return r, true
 }
@@ -62,8 +70,11 @@ func (l *Log) noRoomFor(size int64) error {
 // nothing larger does.
 func (l *Log) makeSegment(size, need int64) (*blank, error) {
 	b, err := makeBlank(l.fsys, l.dir, instantName, size)
-	if least := max(minSegmentBytes, (need+16*sectorSize)/sectorSize*sectorSize); errors.Is(err, syscall.ENOSPC) && least < size {
-		return makeBlank(l.fsys, l.dir, instantName, least)
+	for _, spare := range []int64{16, 3} { // sectors; three are its header, first batch and seal
+		least := max(minSegmentBytes, need+spare*sectorSize)
+		if errors.Is(err, syscall.ENOSPC) && least < size {
+			b, err = makeBlank(l.fsys, l.dir, instantName, least)
+		}
 	}
 	return b, err
 }
