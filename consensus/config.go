@@ -62,6 +62,10 @@ type Config struct {
 	// comes on top is refused with core.ErrOverloaded or dropped. Default 16384.
 	MaxInbox int
 
+	// Log is the incarnation of a log that is begun in Dir; a number that no
+	// other log has. 0 draws one from Rand.
+	Log core.Incarnation
+
 	// Rand gives election timeouts their jitter: a number in [0, n). Default is
 	// the runtime's generator.
 	Rand func(n uint64) uint64

@@ -101,9 +101,12 @@ func OpenEngine(cfg Config, fsm FSM, host Host, now core.Instant) (*Engine, erro
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Log == 0 {
+		cfg.Log = core.Incarnation(1 + cfg.Rand(1<<63))
+	}
 	l, restored, err := wal.Open(cfg.FS, cfg.Dir, wal.Config{
 		SegmentBytes: cfg.SegmentBytes, RetainBytes: cfg.RetainBytes,
-		Log: core.Incarnation(1 + cfg.Rand(1<<63)),
+		Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the Raft log in %s: %w", cfg.Dir, err)

@@ -85,6 +85,7 @@ func (s *server) config() consensus.Config {
 	c.ChunkBytes, c.MaxAppendBytes = p.ChunkBytes, p.MaxAppendBytes
 	c.CacheBytes, c.MaxPendingBytes = p.CacheBytes, p.MaxPendingBytes
 	c.Rand = s.Uint64N
+	c.Log = core.Incarnation(s.number+1)<<32 | core.Incarnation(s.life)
 	if s.number == 0 { // it bootstraps; what the others are told to go by must not matter
 		c.Timing = c.Timing.Scaled(p.Multiplier)
 	}
