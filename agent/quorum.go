@@ -19,6 +19,9 @@ import (
 	"muster/consensus/wal/memfs"
 )
 
+// raftDir is where in its data-dir a server keeps log and snapshots.
+const raftDir = "raft"
+
 // quorum is what makes an agent a server: its copy of the catalog, its place in
 // the Raft quorum, and the cluster port on which servers speak to each other.
 // It implements api.Replica.
@@ -37,7 +40,7 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	cfg := consensus.DefaultConfig()
 	cfg.ID = core.ServerID(a.nodeID)
 	cfg.Addr = net.JoinHostPort(a.cfg.AdvertiseAddr, strconv.Itoa(a.cfg.ServerPort))
-	cfg.Dir = filepath.Join(a.cfg.DataDir, "raft")
+	cfg.Dir = filepath.Join(a.cfg.DataDir, raftDir)
 	if a.cfg.DataDir == "" {
 		cfg.FS, cfg.Dir = memfs.New(), "/raft"
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"muster/agent"
 	"muster/consensus/core"
 	"muster/consensus/wal"
 )
@@ -16,14 +17,16 @@ import (
 func dataDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	l, _, err := wal.Open(wal.OS(), filepath.Join(dir, "raft"), wal.DefaultConfig())
+	config := wal.DefaultConfig()
+	config.Log = 0xC0FFEE
+	l, _, err := wal.Open(wal.OS(), filepath.Join(dir, "raft"), config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := core.Configuration{ClusterID: "c1", Servers: []core.Server{{ID: "n1", Addr: "127.0.0.1:8300", Suffrage: core.Voter}}}
+	members := core.Configuration{ClusterID: "c1", Servers: []core.Server{{ID: "n1", Addr: "127.0.0.1:8300", Suffrage: core.Voter}}}
 	err = l.Append(wal.Batch{
 		HardState: &core.HardState{Term: 3, Vote: "n1", Commit: 1},
-		Entries:   []core.Entry{{Index: 1, Term: 3, Kind: core.EntryConfig, Data: core.EncodeConfiguration(config)}},
+		Entries:   []core.Entry{{Index: 1, Term: 3, Kind: core.EntryConfig, Data: core.EncodeConfiguration(members)}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,15 +51,15 @@ func offline(t *testing.T, args ...string) (code int, out, errOut string) {
 func TestVerify_Whole(t *testing.T) {
 	dir := dataDir(t)
 	code, out, errOut := offline(t, "operator", "raft", "verify", "-format", "json", dir)
-	var v verdict
+	var v agent.RaftReport
 	if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitOK {
 		t.Fatalf("exit %d: %v: %s%s", code, err, out, errOut)
 	}
-	if !v.Whole || v.NodeID != "n1" || v.ClusterID != "c1" || v.Term != 3 || v.Vote != "n1" || v.LastIndex != 1 || len(v.Servers) != 1 || len(v.Segments) != 1 {
+	if !v.Whole || v.NodeID != "n1" || v.ClusterID != "c1" || v.Term != 3 || v.Vote != "n1" || v.LastIndex != 1 || len(v.Servers) != 1 || len(v.Segments) != 1 || len(v.Log) != 16 || v.Log == strings.Repeat("0", 16) {
 		t.Errorf("verdict %+v", v)
 	}
 	code, out, _ = offline(t, "operator", "raft", "verify", dir)
-	for _, want := range []string{"whole", "c1", "3, vote for n1", "127.0.0.1:8300"} {
+	for _, want := range []string{"whole", "c1", "0000000000c0ffee", "3, vote for n1", "127.0.0.1:8300"} {
 		if !strings.Contains(out, want) || code != exitOK {
 			t.Errorf("exit %d, no %q in\n%s", code, want, out)
 		}
@@ -75,7 +78,7 @@ func TestVerify_Damaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, _ := offline(t, "operator", "raft", "verify", "-format", "json", dir)
-	var v verdict
+	var v agent.RaftReport
 	if err := json.Unmarshal([]byte(out), &v); err != nil {
 		t.Fatal(err)
 	}
