@@ -36,6 +36,9 @@ const (
 	// retryCommand is how soon a command that was not done is tried again if
 	// nothing seems to have changed.
 	retryCommand = 50 * time.Millisecond
+	// passedHold is how long a server keeps a command that was passed on to it if
+	// it knows no leader; the agent that it is from asks another then.
+	passedHold = 500 * time.Millisecond
 )
 
 // uplink is this agent's way to the catalog for what it promised its users: it
@@ -80,14 +83,16 @@ func (u *uplink) command(ctx context.Context, cmd catalog.Command) error {
 	if err != nil {
 		return err
 	}
-	result, err := u.submit(ctx, data, maxHops)
+	result, err := u.submit(ctx, data, maxHops, u.hold)
 	return errors.Join(err, result.Err)
 }
 
 // submit has a command committed: here if this server leads, else by whoever
-// does. Without a leader it waits for one, as long as hold.
-func (u *uplink) submit(ctx context.Context, data []byte, hops int) (catalog.Result, error) {
+// does. Without a leader it waits for one, up to patience.
+func (u *uplink) submit(ctx context.Context, data []byte, hops int, patience time.Duration) (catalog.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, u.hold)
+	defer cancel()
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var last error
 	for {
@@ -98,8 +103,8 @@ func (u *uplink) submit(ctx context.Context, data []byte, hops int) (catalog.Res
 		if ctx.Err() == nil {
 			last = err
 		}
-		waitFor(ctx, retryCommand, again, nil)
-		if ctx.Err() != nil {
+		waitFor(waiting, retryCommand, again, nil)
+		if waiting.Err() != nil {
 			return catalog.Result{}, errors.Join(last, ctx.Err())
 		}
 	}
@@ -114,6 +119,9 @@ func (u *uplink) attempt(ctx context.Context, data []byte, hops int) (catalog.Re
 			result, err := u.send(ctx, addr, data, hops)
 			if err == nil || !retryable(err) {
 				return result, nil, err
+			}
+			if ctx.Err() == nil {
+				u.router.Failed(addr)
 			}
 			errs = append(errs, err)
 		}
@@ -347,7 +355,7 @@ func (u *uplink) serveCommand(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "read the command: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	result, err := u.submit(r.Context(), data, hops)
+	result, err := u.submit(r.Context(), data, hops, passedHold)
 	answer := commandResult{Changed: result.Changed}
 	if err = errors.Join(err, result.Err); err != nil {
 		answer.Kind, answer.Error = catalog.KindOf(err), err.Error()

@@ -47,7 +47,7 @@ type Cluster interface {
 	LeaderAddr() string
 	// Servers are the cluster addresses of the other servers, best first.
 	Servers() []string
-	// Failed notes that a server could not be reached.
+	// Failed notes that a server could not be reached, or can't reach a leader.
 	Failed(addr string)
 	// RoundTrip sends a request to a server's cluster port; it sets scheme and
 	// host of its URL. Nothing is retried inside.

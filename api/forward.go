@@ -26,6 +26,11 @@ const (
 	// retryEvery is how soon what had no effect is tried again if nothing seems
 	// to have changed.
 	retryEvery = 50 * time.Millisecond
+
+	// passedHold is how long a server keeps what another agent has passed on to
+	// it if it knows no leader: longer than most elections. Beyond that this
+	// server may be the one that is cut off, and the agent asks another.
+	passedHold = 500 * time.Millisecond
 )
 
 // parseHops reads how many more times a request may be passed on.
@@ -40,17 +45,23 @@ func parseHops(h http.Header) (int, error) {
 // hold tries until it is done or known that it can't be, for as long as requests
 // wait for a leader. What fails without effect is tried again as soon as the
 // leader or the servers change, and now and then besides. A request that was
-// passed on as often as it may be is tried once: those before it hold it.
+// passed on is held by those before it, so here for a short while only, and if
+// it may not be passed on any more it is tried once.
 func (c *call) hold(try func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(c.req.ctx, c.s.cfg.HoldTimeout)
 	defer cancel()
+	patience := ctx // ends when nothing is tried again
+	if c.hops < maxHops {
+		patience, cancel = context.WithTimeout(ctx, passedHold)
+		defer cancel()
+	}
 	for {
 		changed := c.s.deps.Cluster.Changed()
 		err := try(ctx)
 		if err == nil || !notDone(err) || c.hops == 0 {
 			return err
 		}
-		if !pause(ctx, changed) {
+		if !pause(patience, changed) {
 			return errNoLeader
 		}
 	}
@@ -103,6 +114,7 @@ func (c *call) pass(addr string) error {
 	}
 	defer resp.Body.Close()
 	if resp.Header.Get(notDoneHeader) != "" {
+		c.s.deps.Cluster.Failed(addr)
 		return fmt.Errorf("%w: server %s says so", errNoLeader, addr)
 	}
 	c.relay(resp)

@@ -149,6 +149,23 @@ func TestForward_GivesUpWaitingForALeader(t *testing.T) {
 	}
 }
 
+// The server that an agent asks may be the one that is cut off: it must say so
+// while there is time to ask another.
+func TestForward_WaitsForALeaderOnlyShortlyWhatWasPassedOn(t *testing.T) {
+	for _, request := range []string{"GET /v1/catalog/nodes", "PUT /v1/catalog/register"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.replica.leads.Store(false)
+			start := time.Now()
+			method, target, _ := strings.Cut(request, " ")
+			w := do(t, r.server.ClusterHandler(nil), method, target, registerN1, "X-Muster-Hops", "1")
+			if waited := time.Since(start); w.Code != 500 || w.Header().Get("X-Muster-Not-Done") == "" || waited != 500*time.Millisecond {
+				t.Errorf("%s: %d %s after %v", request, w.Code, w.Body, waited)
+			}
+		})
+	}
+}
+
 func TestForward_RetriesWhatIsKnownNotDone(t *testing.T) {
 	failures := 2
 	r := newRig(t)

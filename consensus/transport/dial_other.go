@@ -4,6 +4,6 @@ package transport
 
 import "syscall"
 
-// limitSilence does nothing where the system has no such option; the write
+// LimitSilence does nothing where the system has no such option; the write
 // deadline is then what ends a stream to a dead peer.
-func limitSilence(_, _ string, _ syscall.RawConn) error { return nil }
+func LimitSilence(_, _ string, _ syscall.RawConn) error { return nil }

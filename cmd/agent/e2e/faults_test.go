@@ -88,14 +88,21 @@ func newScene(t testing.TB, n int) *scene {
 // begin starts all and the load on them.
 func (s *scene) begin() {
 	s.t.Helper()
+	s.assemble()
+	s.load = startLoad(s.t, s.agents)
+	s.load.progress(20)
+	s.began = time.Now()
+}
+
+// assemble starts all agents and waits until they are one cluster.
+func (s *scene) assemble() {
+	s.t.Helper()
 	for _, a := range s.agents {
 		a.start()
 	}
 	waitMembers(s.t, s.agents, len(s.agents))
 	s.leaderAmong(s.servers)
 	s.waitVoters(len(s.servers))
-	s.load = startLoad(s.t, s.agents)
-	s.load.progress(20)
 	s.began = time.Now()
 }
 
