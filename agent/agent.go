@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strconv"
 	"sync"
@@ -148,6 +149,7 @@ func (a *Agent) openLocal() error {
 	cfg.Node = a.node()
 	cfg.DataDir = a.cfg.DataDir
 	cfg.CheckUpdateInterval = a.cfg.CheckUpdateInterval
+	cfg.CheckOutputMaxSize, cfg.DiscardCheckOutput = a.cfg.CheckOutputMaxSize, a.cfg.DiscardCheckOutput
 	cfg.EnableLocalScriptChecks = a.cfg.EnableLocalScriptChecks
 	cfg.EnableRemoteScriptChecks = a.cfg.EnableRemoteScriptChecks
 	cfg.UserAgent = "Consul Health Check"
@@ -161,6 +163,7 @@ func (a *Agent) openLocal() error {
 		return err
 	}
 	sync := local.DefaultSyncerConfig()
+	sync.Interval = a.cfg.SyncInterval
 	sync.ClusterSize = func() int { return len(a.pool.Members()) }
 	sync.Logger = cfg.Logger
 	a.syncer, err = local.NewSyncer(sync, a.state, a.uplink)
@@ -173,9 +176,14 @@ func (a *Agent) node() catalog.Node {
 	for k, v := range a.cfg.NodeMeta {
 		meta[k] = v
 	}
+	addresses := maps.Clone(a.cfg.TaggedAddresses)
+	if addresses == nil {
+		addresses = map[string]string{}
+	}
+	maps.Copy(addresses, taggedAddresses(a.cfg.AdvertiseAddr, a.cfg.AdvertiseAddrWAN))
 	return catalog.Node{
 		ID: a.nodeID, Node: a.cfg.NodeName, Address: a.cfg.AdvertiseAddr, Datacenter: a.cfg.Datacenter,
-		TaggedAddresses: taggedAddresses(a.cfg.AdvertiseAddr, a.cfg.AdvertiseAddrWAN),
+		TaggedAddresses: addresses,
 		Meta:            meta,
 	}
 }
@@ -202,7 +210,7 @@ func (a *Agent) gossipConfig() gossip.Config {
 	c.NodeName, c.NodeID, c.Datacenter = a.cfg.NodeName, a.nodeID, a.cfg.Datacenter
 	c.BindAddr, c.BindPort = a.cfg.SerfBindAddr, a.cfg.SerfLANPort
 	c.AdvertiseAddr, c.AdvertisePort = a.cfg.AdvertiseAddr, a.cfg.SerfLANPort
-	c.ReconnectTimeout = a.cfg.ReconnectTimeout
+	c.ReconnectTimeout, c.Allowed = a.cfg.ReconnectTimeout, a.cfg.AllowedLAN
 	if a.cfg.GossipLAN != (gossip.Timing{}) {
 		c.Timing = a.cfg.GossipLAN
 	}

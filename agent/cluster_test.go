@@ -58,7 +58,7 @@ func (c *testCluster) config(expect int) *config.Config {
 		RetryJoin: []string{c.subnet + "1"}, RetryInterval: 100 * time.Millisecond,
 		EncryptVerifyIncoming: true, EncryptVerifyOutgoing: true,
 		RaftMultiplier: 1, RaftSnapshotThreshold: 16384,
-		RPCHoldTimeout: 7 * time.Second, CheckUpdateInterval: 5 * time.Minute, ReconnectTimeout: 72 * time.Hour,
+		RPCHoldTimeout: 7 * time.Second, CheckUpdateInterval: 5 * time.Minute, SyncInterval: time.Minute, CheckOutputMaxSize: 4096, ReconnectTimeout: 72 * time.Hour,
 		DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute,
 		CoordinateInterval: 15 * time.Second, CoordinateRate: 64,
 		HTTPLimits: config.HTTPLimits{MaxConnsPerClient: 200, MaxBodyBytes: 512 << 10},

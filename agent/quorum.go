@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -58,7 +59,11 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.mux = transport.NewMux(listener, q.transport.Accept, transport.MuxConfig{Logger: a.opts.Logger})
+	limits := transport.MuxConfig{SniffTimeout: a.cfg.ClusterLimits.HandshakeTimeout, MaxPerHost: a.cfg.ClusterLimits.MaxConnsPerClient, Logger: a.opts.Logger}
+	if limits.MaxPerHost == 0 {
+		limits.MaxPerHost = math.MaxInt
+	}
+	q.mux = transport.NewMux(listener, q.transport.Accept, limits)
 	return q, nil
 }
 

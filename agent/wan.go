@@ -42,7 +42,7 @@ func (a *Agent) wanConfig() gossip.Config {
 	c.NodeName, c.NodeID, c.Datacenter = wanName(a.cfg.NodeName, a.cfg.Datacenter), a.nodeID, a.cfg.Datacenter
 	c.BindAddr, c.BindPort = a.cfg.SerfWANBindAddr, a.cfg.SerfWANPort
 	c.AdvertiseAddr, c.AdvertisePort = a.cfg.AdvertiseAddrWAN, a.cfg.SerfWANPort
-	c.ReconnectTimeout = a.cfg.ReconnectTimeoutWAN
+	c.ReconnectTimeout, c.Allowed = a.cfg.ReconnectTimeoutWAN, a.cfg.AllowedWAN
 	if a.cfg.GossipWAN != (gossip.Timing{}) {
 		c.Timing = a.cfg.GossipWAN
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -44,6 +45,9 @@ type Config struct {
 	// is what is bound, or a private address of this machine where that is all.
 	AdvertiseAddr string
 	AdvertisePort int
+
+	// Allowed are the networks whose members are accepted; empty: all.
+	Allowed []netip.Prefix
 
 	// Build is the version shown to others, "1.2.3:revision".
 	Build string
@@ -240,6 +244,9 @@ func (c Config) memberlistConfig() *memberlist.Config {
 	m.GossipInterval, m.PushPullInterval = c.Timing.GossipInterval, c.Timing.PushPullInterval
 	m.GossipNodes, m.RetransmitMult = c.Timing.GossipNodes, c.Timing.RetransmitMult
 	m.GossipVerifyIncoming, m.GossipVerifyOutgoing = c.VerifyIncoming, c.VerifyOutgoing
+	for _, n := range c.Allowed {
+		m.CIDRsAllowed = append(m.CIDRsAllowed, net.IPNet{IP: n.Addr().AsSlice(), Mask: net.CIDRMask(n.Bits(), n.Addr().BitLen())})
+	}
 	// A name moves as soon as its holder has failed; who may take it is for the
 	// guard to say.
 	m.DeadNodeReclaimTime = time.Millisecond

@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -300,6 +301,26 @@ func TestGuard_RefusesStrangers(t *testing.T) {
 	a.await(t, "b", StatusAlive)
 	if len(a.Members()) != 2 || len(b.Members()) != 2 {
 		t.Errorf("a sees %+v, b sees %+v", a.Members(), b.Members())
+	}
+}
+
+func TestAllowed_MembersOfOtherNetworksAreIgnored(t *testing.T) {
+	c := testConfig("a", "id-a")
+	c.Allowed = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}
+	a := startNode(t, c)
+	far := testConfig("far", "id-far")
+	far.BindAddr = "127.0.0.9"
+	outside, near := startNode(t, far), startNode(t, testConfig("near", "id-near"))
+	for _, n := range []*node{outside, near} {
+		// Whether it is told so depends on when a lets go of the connection.
+		if _, err := n.Join(t.Context(), []string{a.addr}); err != nil && n == near {
+			t.Fatal(err)
+		}
+	}
+	near.await(t, "a", StatusAlive)
+	a.await(t, "near", StatusAlive)
+	if m := a.member("far"); m.Name != "" {
+		t.Errorf("a sees %+v", m)
 	}
 }
 

@@ -54,7 +54,8 @@ type Definition struct {
 	// TTL makes this a check that its service must report on within that time.
 	TTL time.Duration
 
-	// OutputMaxSize bounds the kept output in bytes: 4096 where it is zero.
+	// OutputMaxSize bounds the kept output in bytes, below the bound that all
+	// checks of the agent share; 0 is that bound.
 	OutputMaxSize int
 
 	// SuccessBeforePassing is how many good answers in a row it takes to become

@@ -40,7 +40,7 @@ func newHTTP(d Definition, cfg Config) probe {
 		defer resp.Body.Close()
 		// No more is read than is kept: a body may have no end. What breaks off
 		// after the header still has a status.
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, int64(d.outputMaxSize())))
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, int64(cfg.outputMaxSize(d.OutputMaxSize))))
 		output := fmt.Sprintf("HTTP %s %s: %s Output: %s", req.Method, d.HTTP, resp.Status, body)
 		switch {
 		case resp.StatusCode >= 200 && resp.StatusCode <= 299:

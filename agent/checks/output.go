@@ -6,14 +6,16 @@ import (
 	"sync"
 )
 
-// defaultOutputMaxSize bounds a check's output in bytes.
-const defaultOutputMaxSize = 4096
+// DefaultOutputMaxSize bounds a check's output in bytes.
+const DefaultOutputMaxSize = 4096
 
-func (d *Definition) outputMaxSize() int {
-	if d.OutputMaxSize > 0 {
-		return d.OutputMaxSize
+// outputMaxSize is the bound of a check whose own is given: the lower one, where
+// it has one.
+func (c Config) outputMaxSize(own int) int {
+	if own > 0 {
+		return min(own, c.OutputMaxSize)
 	}
-	return defaultOutputMaxSize
+	return c.OutputMaxSize
 }
 
 // clean makes output fit for JSON, so that what an agent holds and what comes

@@ -23,6 +23,9 @@ const (
 type Config struct {
 	// UserAgent is the header of that name in HTTP checks.
 	UserAgent string
+	// OutputMaxSize bounds the output of any check in bytes; 0 stands for
+	// DefaultOutputMaxSize. A check's own bound can only be lower.
+	OutputMaxSize int
 	// Report hears of every state that an answer brings about, whether or not
 	// it is another one than before. It must not call the Runner.
 	Report func(checkID, status, output string)
@@ -66,6 +69,9 @@ func NewRunner(cfg Config) *Runner {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.OutputMaxSize == 0 {
+		cfg.OutputMaxSize = DefaultOutputMaxSize
+	}
 	return &Runner{cfg: cfg, checks: map[string]*running{}}
 }
 
@@ -94,7 +100,7 @@ func (r *Runner) Add(d Definition, output string) error {
 	}
 	c := &running{def: d, done: make(chan struct{})}
 	if k := d.described(); len(k) == 0 {
-		c.ttl = newTTL(d, output)
+		c.ttl = newTTL(d, r.cfg, output)
 	} else {
 		c.probe = k[0].build(d, r.cfg)
 	}

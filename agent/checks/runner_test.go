@@ -3,6 +3,7 @@ package checks_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +128,26 @@ func TestTTL_CutsOutputAndKeepsItValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, next(t, reports), catalog.StatusPassing, "abcd\uFFFD ... (captured 5 of 9 bytes)")
+}
+
+// A check's own bound lowers the agent's, and never raises it.
+func TestTTL_CutsOutputToTheLowerBound(t *testing.T) {
+	for name, c := range map[string]struct{ agent, check, want int }{
+		"default":        {0, 0, checks.DefaultOutputMaxSize},
+		"the agent's":    {10, 0, 10},
+		"check's, lower": {10, 5, 5},
+		"check's, above": {10, 5000, 10},
+	} {
+		var got string
+		r := checks.NewRunner(checks.Config{OutputMaxSize: c.agent, Report: func(_, _, output string) { got = output }})
+		add(t, r, checks.Definition{CheckID: "c", TTL: time.Hour, OutputMaxSize: c.check})
+		if err := r.SetTTL("c", "passing", strings.Repeat("x", 9000)); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(got, "x"); n != c.want {
+			t.Errorf("%s: %d bytes kept, want %d", name, n, c.want)
+		}
+	}
 }
 
 func TestSetTTL_RefusesOtherChecksAndStates(t *testing.T) {

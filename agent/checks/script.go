@@ -17,12 +17,12 @@ const killGrace = time.Second
 // newScript makes the probe of a script check: a program run without a shell, in
 // the agent's environment and a process group of its own. Exit code 0 is
 // passing, 1 warning, all else critical.
-func newScript(d Definition, _ Config) probe {
+func newScript(d Definition, cfg Config) probe {
 	timeout := d.timeout(defaultScriptTimeout)
 	return func(ctx context.Context) (string, string) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		out := &tail{max: d.outputMaxSize()}
+		out := &tail{max: cfg.outputMaxSize(d.OutputMaxSize)}
 		cmd := exec.CommandContext(ctx, d.ScriptArgs[0], d.ScriptArgs[1:]...)
 		cmd.Stdout, cmd.Stderr = out, out
 		cmd.WaitDelay = killGrace

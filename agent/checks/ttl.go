@@ -20,8 +20,8 @@ type ttl struct {
 	last     string     // last output; guarded by mu
 }
 
-func newTTL(d Definition, output string) *ttl {
-	return &ttl{after: d.TTL, max: d.outputMaxSize(), last: output}
+func newTTL(d Definition, cfg Config, output string) *ttl {
+	return &ttl{after: d.TTL, max: cfg.outputMaxSize(d.OutputMaxSize), last: output}
 }
 
 // heard takes a report of the service.

@@ -46,6 +46,8 @@ func (d *draft) finishAddresses() {
 	if d.ServerPort == d.SerfLANPort && d.Server && d.BindAddr == d.SerfBindAddr {
 		d.faultIn("ports.server", "ports.server and ports.serf_lan are both %d; give each its own", d.ServerPort)
 	}
+	d.AllowedLAN = d.networks("serf_lan_allowed_cidrs", d.allowedLAN)
+	d.AllowedWAN = d.networks("serf_wan_allowed_cidrs", d.allowedWAN)
 	d.finishWANPort()
 	d.finishHTTPAddrs()
 }

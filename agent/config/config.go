@@ -76,6 +76,9 @@ type Config struct {
 	// never unspecified.
 	AdvertiseAddr    string
 	AdvertiseAddrWAN string
+	// TaggedAddresses are further addresses of the node, by name. Those that the
+	// advertised ones make (lan, wan and their families) win.
+	TaggedAddresses map[string]string
 	// ServerPort is the cluster port, default 8300; SerfLANPort 8301;
 	// SerfWANPort 8302, or 0 to stay out of the WAN pool.
 	ServerPort  int
@@ -92,6 +95,10 @@ type Config struct {
 	Encrypt               Secret
 	EncryptVerifyIncoming bool // default true
 	EncryptVerifyOutgoing bool // default true
+	// AllowedLAN and AllowedWAN are the networks whose members gossip accepts;
+	// empty: all.
+	AllowedLAN []netip.Prefix
+	AllowedWAN []netip.Prefix
 	// DisableKeyringFile keeps gossip keys in memory only.
 	DisableKeyringFile bool
 
@@ -102,9 +109,16 @@ type Config struct {
 	// RPCHoldTimeout is how long a request waits for a leader; default 7s.
 	RPCHoldTimeout time.Duration
 
+	ClusterLimits ClusterLimits
+
+	// SyncInterval is the pause between two full comparisons of this agent's
+	// services and checks with the catalog; default 1m.
+	SyncInterval time.Duration
 	// CheckUpdateInterval is how long a check's output that changed without its
 	// status waits before the catalog is told; default 5m.
 	CheckUpdateInterval      time.Duration
+	CheckOutputMaxSize       int  // bytes; default 4096
+	DiscardCheckOutput       bool // keep no output of checks
 	EnableLocalScriptChecks  bool // scripts from config files
 	EnableRemoteScriptChecks bool // and from the API too
 	// Definitions are the services and checks of the files.
@@ -187,6 +201,12 @@ type HTTPLimits struct {
 	MaxConnsPerClient int // default 200; 0 is no bound
 	MaxHeaderBytes    int // 0 is net/http's default, 1 MiB
 	MaxBodyBytes      int // limits.kv_max_value_size; default 512 KiB
+}
+
+// ClusterLimits bound what one host may ask of a server's cluster port.
+type ClusterLimits struct {
+	HandshakeTimeout  time.Duration // default 5s
+	MaxConnsPerClient int           // default 100; 0 is no bound
 }
 
 // Secret is text that must not be shown. It prints as "hidden".

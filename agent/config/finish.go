@@ -45,7 +45,10 @@ func newDraft(dev bool) *draft {
 			RaftMultiplier:        1,
 			RaftSnapshotThreshold: 16384,
 			RPCHoldTimeout:        7 * time.Second,
+			ClusterLimits:         ClusterLimits{HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100},
+			SyncInterval:          time.Minute,
 			CheckUpdateInterval:   5 * time.Minute,
+			CheckOutputMaxSize:    4096,
 			DefaultQueryTime:      5 * time.Minute,
 			MaxQueryTime:          10 * time.Minute,
 			HTTPLimits:            HTTPLimits{MaxConnsPerClient: 200, MaxBodyBytes: 512 << 10},
@@ -256,14 +259,7 @@ func (d *draft) checkEncrypt() {
 }
 
 func (d *draft) checkHTTP() {
-	for _, cidr := range d.allowWriteFrom {
-		network, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			d.faultIn("http_config.allow_write_http_from", "http_config.allow_write_http_from: invalid cidr: %s", cidr)
-			continue
-		}
-		d.AllowWriteFrom = append(d.AllowWriteFrom, network.Masked())
-	}
+	d.AllowWriteFrom = d.networks("http_config.allow_write_http_from", d.allowWriteFrom)
 	for _, name := range slices.Sorted(maps.Keys(d.ResponseHeaders)) {
 		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(d.ResponseHeaders[name]) {
 			d.faultIn("http_config.response_headers", "http_config.response_headers: %q is no valid HTTP header", name)
@@ -279,13 +275,27 @@ func (d *draft) checkHTTP() {
 	}
 }
 
-// checkRanges looks at the numbers that have bounds.
+// networks parses a list of CIDRs.
+func (d *draft) networks(path string, cidrs []string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, cidr := range cidrs {
+		network, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			d.faultIn(path, "%s: invalid cidr: %s", path, cidr)
+			continue
+		}
+		all = append(all, network.Masked())
+	}
+	return all
+}
+
 // positive says whether all that can be configured of a pool's pace is.
 func positive(t gossip.Timing) bool {
 	return t.GossipInterval > 0 && t.ProbeInterval > 0 && t.ProbeTimeout > 0 &&
 		t.GossipNodes > 0 && t.RetransmitMult > 0 && t.SuspicionMult > 0
 }
 
+// checkRanges looks at the numbers that have bounds.
 func (d *draft) checkRanges() {
 	if m := d.RaftMultiplier; m < 1 || m > 10 {
 		d.faultIn("performance.raft_multiplier", "performance.raft_multiplier cannot be %d. Must be between 1 and 10", m)
@@ -307,6 +317,10 @@ func (d *draft) checkRanges() {
 		{"gossip_wan", positive(d.GossipWAN), "has a value that is not positive"},
 		{"performance.rpc_hold_timeout", d.RPCHoldTimeout > 0, "must be positive"},
 		{"raft_snapshot_threshold", d.RaftSnapshotThreshold > 0, "must be positive"},
+		{"limits.rpc_handshake_timeout", d.ClusterLimits.HandshakeTimeout > 0, "must be positive"},
+		{"limits.rpc_max_conns_per_client", d.ClusterLimits.MaxConnsPerClient >= 0, "must not be negative; 0 is no bound"},
+		{"ae_interval", d.SyncInterval > 0, "must be positive"},
+		{"check_output_max_size", d.CheckOutputMaxSize > 0, "must be positive, to discard check output use the discard_check_output flag"},
 		{"check_update_interval", d.CheckUpdateInterval >= 0, "must not be negative"},
 		{"dns_config.max_stale", d.DNS.MaxStale >= 0, "must not be negative"},
 		{"dns_config.cache_max_age", d.DNS.CacheMaxAge >= 0, "must not be negative; 0 is max_stale"},

@@ -37,6 +37,7 @@ func addressKeys() []Key {
 		key("serf_lan", "serf-lan-bind", "IP address or template for gossip; default is the bind address", func(d *draft) *string { return &d.SerfBindAddr }),
 		key("serf_wan", "serf-wan-bind", "IP address or template for gossip between datacenters; default is the bind address", func(d *draft) *string { return &d.SerfWANBindAddr }),
 		key("client_addr", "client", "IP addresses or templates, separated by spaces, on which HTTP is served; default 127.0.0.1", func(d *draft) *string { return &d.clientAddr }),
+		key("tagged_addresses", "", "further addresses of this node, by name; lan, wan and their families are those advertised", func(d *draft) *map[string]string { return &d.TaggedAddresses }),
 		key("addresses.http", "", "addresses for HTTP instead of client_addr; unix:///path is a socket", func(d *draft) *string { return &d.httpAddr }),
 		key("ports.http", "http-port", "port of the HTTP API; -1 is off; default 8500", func(d *draft) *int { return &d.httpPort }),
 		key("ports.server", "server-port", "cluster port of servers; default 8300", func(d *draft) *int { return &d.ServerPort }),
@@ -68,12 +69,16 @@ func clusterKeys() []Key {
 		key("disable_coordinates", "", "keep this node's network coordinate out of the catalog", func(d *draft) *bool { return &d.DisableCoordinates }),
 		key("sync_coordinate_interval_min", "", "least pause between two updates of this node's coordinate; default 15s", func(d *draft) *time.Duration { return &d.CoordinateInterval }),
 		key("sync_coordinate_rate_target", "", "updates of coordinates in a second that the whole cluster may send; default 64", func(d *draft) *float64 { return &d.CoordinateRate }),
+		key("serf_lan_allowed_cidrs", "serf-lan-allowed-cidrs", "network, as CIDR, whose members gossip accepts; may be repeated; default all", func(d *draft) *[]string { return &d.allowedLAN }),
+		key("serf_wan_allowed_cidrs", "serf-wan-allowed-cidrs", "the same for gossip between datacenters", func(d *draft) *[]string { return &d.allowedWAN }),
 		key("encrypt", "encrypt", "gossip key in base64, as keygen makes it", func(d *draft) *Secret { return &d.Encrypt }),
 		key("encrypt_verify_incoming", "", "refuse gossip in plain text where a key is set; default true", func(d *draft) *bool { return &d.EncryptVerifyIncoming }),
 		key("encrypt_verify_outgoing", "", "send no gossip in plain text where a key is set; default true", func(d *draft) *bool { return &d.EncryptVerifyOutgoing }),
 		key("disable_keyring_file", "disable-keyring-file", "keep gossip keys in memory only", func(d *draft) *bool { return &d.DisableKeyringFile }),
 		key("performance.raft_multiplier", "", "1 to 10; scales the election timeout of 150 to 300 ms and the heartbeat of 50 ms; default 1", func(d *draft) *int { return &d.RaftMultiplier }),
 		key("performance.rpc_hold_timeout", "", "how long a request waits for a leader; default 7s", func(d *draft) *time.Duration { return &d.RPCHoldTimeout }),
+		key("limits.rpc_handshake_timeout", "", "how long a connection to the cluster port may say nothing; default 5s", func(d *draft) *time.Duration { return &d.ClusterLimits.HandshakeTimeout }),
+		key("limits.rpc_max_conns_per_client", "", "connections from one address to the cluster port; default 100, 0 is no bound", func(d *draft) *int { return &d.ClusterLimits.MaxConnsPerClient }),
 		key("raft_snapshot_threshold", "", "entries applied between two snapshots; default 16384", func(d *draft) *uint64 { return &d.RaftSnapshotThreshold }),
 	}
 }
@@ -112,6 +117,9 @@ func checkKeys() []Key {
 		key("enable_script_checks", "enable-script-checks", "allow script checks, from files and from the API", func(d *draft) *bool { return &d.EnableRemoteScriptChecks }),
 		key("enable_local_script_checks", "enable-local-script-checks", "allow script checks from files only", func(d *draft) *bool { return &d.EnableLocalScriptChecks }),
 		key("check_update_interval", "", "how long a check's output that changed without its status waits to be sent; default 5m", func(d *draft) *time.Duration { return &d.CheckUpdateInterval }),
+		key("check_output_max_size", "check_output_max_size", "bound on the output of a check in bytes, which its own output_max_size can only lower; default 4096", func(d *draft) *int { return &d.CheckOutputMaxSize }),
+		key("discard_check_output", "", "keep no output of checks", func(d *draft) *bool { return &d.DiscardCheckOutput }),
+		key("ae_interval", "", "pause between two full comparisons with the catalog, longer in clusters above 128 members; default 1m", func(d *draft) *time.Duration { return &d.SyncInterval }),
 	}
 }
 

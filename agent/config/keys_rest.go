@@ -115,22 +115,21 @@ func notYet() []Key {
 			peering.test_allow_peer_registrations bool
 			xds.update_max_per_second number`),
 		rows(Later, "requests are not passed on to other datacenters yet", `
-			advertise_addr_wan_ipv4
-			advertise_addr_wan_ipv6
 			primary_gateways list @primary-gateway
 			primary_gateways_interval duration
-			serf_wan_allowed_cidrs list @serf-wan-allowed-cidrs
 			translate_wan_addrs bool
 `),
+		rows(Later, "no effect: an agent advertises one address; tagged_addresses gives further ones names, such as lan_ipv6", `
+			advertise_addr_ipv4
+			advertise_addr_ipv6
+			advertise_addr_wan_ipv4
+			advertise_addr_wan_ipv6`),
 		rows(Later, "no effect: updates of coordinates are batched as all writes are", `
 			consul.coordinate.update_batch_size int
 			consul.coordinate.update_max_batches int
 			consul.coordinate.update_period duration`),
 		rows(Later, "the built-in value is used", `
-			advertise_addr_ipv4
-			advertise_addr_ipv6
 			advertise_reconnect_timeout duration
-			ae_interval duration
 			autopilot.cleanup_dead_servers bool
 			autopilot.disable_upgrade_migration bool
 			autopilot.last_contact_threshold duration
@@ -139,42 +138,46 @@ func notYet() []Key {
 			autopilot.redundancy_zone_tag
 			autopilot.server_stabilization_time duration
 			autopilot.upgrade_version_tag
-			auto_reload_config bool @auto-reload-config
+			consul.server.health_interval duration
+			limits.rpc_client_timeout duration
+			server_rejoin_age_max duration`),
+		rows(Later, "every answer is kept, shared and current already; ?cached changes nothing", `
 			cache.entry_fetch_max_burst int
 			cache.entry_fetch_rate number
-			check_output_max_size int @check_output_max_size
+			http_config.use_cache bool
+			rpc.enable_streaming bool
+			use_streaming_backend bool`),
+		rows(Later, "no effect: default reads are linearizable on every server; ask with ?stale and max_stale", `
+			discovery_max_stale duration`),
+		rows(Later, "times of consensus are replicated: performance.raft_multiplier scales them", `
 			consul.raft.election_timeout duration
 			consul.raft.heartbeat_timeout duration
-			consul.raft.leader_lease_timeout duration
-			consul.server.health_interval duration
-			disable_host_node_id bool @disable-host-node-id
-			disable_http_unprintable_char_filter bool
-			discard_check_output bool
-			discovery_max_stale duration
-			enable_syslog bool @syslog
-			syslog_facility
-			http_config.use_cache bool
-			limits.rpc_handshake_timeout duration
-			limits.rpc_client_timeout duration
+			consul.raft.leader_lease_timeout duration`),
+		rows(Later, "no effect: the log is bounded in bytes, and snapshots are taken by raft_snapshot_threshold", `
+			raft_snapshot_interval duration
+			raft_trailing_logs int`),
+		rows(Later, "requests are bounded by how many are under way, not by their rate (docs/http.md)", `
 			limits.rpc_max_burst int
-			limits.rpc_max_conns_per_client int
 			limits.rpc_rate number
 			limits.request_limits.mode
 			limits.request_limits.read_rate number
-			limits.request_limits.write_rate number
-			limits.txn_max_req_len int
+			limits.request_limits.write_rate number`),
+		rows(Later, "no effect: an agent that leaves hands leadership over and waits until it is out of the quorum, 20s at most", `
+			performance.leave_drain_time duration`),
+		rows(Later, "the locality of nodes is not kept yet; services have their own", `
 			locality.region
-			locality.zone
-			performance.leave_drain_time duration
-			raft_snapshot_interval duration
-			raft_trailing_logs int
-			rpc.enable_streaming bool
-			serf_lan_allowed_cidrs list @serf-lan-allowed-cidrs
-			server_rejoin_age_max duration
-			session_ttl_min duration
-			tagged_addresses map
-			use_streaming_backend bool
-			watches block
+			locality.zone`),
+		rows(Later, "there are no sessions and transactions yet", `
+			limits.txn_max_req_len int
+			session_ttl_min duration`),
+		rows(Later, "the agent runs no handlers of its own yet; consul watch against it does", `
+			watches block`),
+		rows(Later, "files are read again at SIGHUP and by muster reload only", `
+			auto_reload_config bool @auto-reload-config`),
+		rows(Later, "the log goes to standard output and log_file", `
+			enable_syslog bool @syslog
+			syslog_facility`),
+		rows(Later, "metrics are Prometheus', at /metrics and /v1/agent/metrics, under their own names", `
 			telemetry.disable_hostname bool
 			telemetry.disable_per_tenancy_usage_metrics bool
 			telemetry.dogstatsd_addr
@@ -186,7 +189,8 @@ func notYet() []Key {
 			telemetry.prometheus_retention_time duration
 			telemetry.retry_failed_connection bool
 			telemetry.statsd_address
-			telemetry.statsite_address
+			telemetry.statsite_address`),
+		rows(Later, "the web UI is built in, at /ui/", `
 			ui_content_path @ui-content-path
 			ui_dir @ui-dir
 			ui_config.content_path
@@ -202,6 +206,8 @@ func notYet() []Key {
 			acl_enforce_version_8 bool
 			build_date
 			disable_anonymous_signature bool
+			disable_host_node_id bool @disable-host-node-id
+			disable_http_unprintable_char_filter bool
 			disable_remote_exec bool
 			disable_update_check bool
 			experiments list

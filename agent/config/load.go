@@ -71,6 +71,8 @@ type draft struct {
 	serviceTTL     map[string]string
 	logLevel       string
 	allowWriteFrom []string
+	allowedLAN     []string
+	allowedWAN     []string
 
 	table    table
 	origins  map[string]origin // of the last value of each key, by path

@@ -84,6 +84,7 @@ func TestKeys_ActedOnChangeTheConfig(t *testing.T) {
 		"bind_addr": `"127.0.0.9"`, "advertise_addr": `"192.0.2.1"`, "advertise_addr_wan": `"192.0.2.1"`, "serf_lan": `"127.0.0.9"`,
 		"client_addr": `"127.0.0.9"`, "addresses.http": `"unix:///x"`, "node_id": `"adf4238a-882b-9ddc-4a9d-5b6758e4159e"`,
 		"encrypt": `"pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="`, "log_level": `"warn"`, "unix_sockets.mode": `"0770"`,
+		"serf_lan_allowed_cidrs": `["10.0.0.0/8"]`, "serf_wan_allowed_cidrs": `["10.0.0.0/8"]`,
 		"http_config.block_endpoints": `["/v1"]`, "http_config.allow_write_http_from": `["10.0.0.0/8"]`, "performance.rpc_hold_timeout": `"9s"`,
 		"encrypt_verify_incoming": "false", "encrypt_verify_outgoing": "false", "leave_on_terminate": "false",
 		"addresses.dns": `"127.0.0.9"`, "recursors": `["127.0.0.9"]`, "dns_config.recursor_strategy": `"random"`,

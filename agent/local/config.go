@@ -21,6 +21,11 @@ type Config struct {
 	// CheckUpdateInterval is how long an output that changed without the status
 	// waits before it is sent to the catalog: 5 minutes by default, 0 sends it at once.
 	CheckUpdateInterval time.Duration
+	// CheckOutputMaxSize bounds the output of a check in bytes: 4096 by default. A
+	// check's own bound can only be lower.
+	CheckOutputMaxSize int
+	// DiscardCheckOutput keeps no output of checks.
+	DiscardCheckOutput bool
 	// EnableLocalScriptChecks allows script checks from config files,
 	// EnableRemoteScriptChecks those and also the ones registered over HTTP.
 	EnableLocalScriptChecks  bool
@@ -37,7 +42,7 @@ type Config struct {
 // DefaultConfig is what an agent uses unless it is told otherwise. Node must be
 // filled in.
 func DefaultConfig() Config {
-	return Config{CheckUpdateInterval: 5 * time.Minute, UserAgent: "Consul Health Check"}
+	return Config{CheckUpdateInterval: 5 * time.Minute, CheckOutputMaxSize: checks.DefaultOutputMaxSize, UserAgent: "Consul Health Check"}
 }
 
 // Validate says what is wrong with a configuration, nil if nothing.
@@ -48,6 +53,9 @@ func (c Config) Validate() error {
 	}
 	if c.CheckUpdateInterval < 0 {
 		faults = append(faults, errors.New("check_update_interval can't be negative"))
+	}
+	if c.CheckOutputMaxSize <= 0 {
+		faults = append(faults, errors.New("check_output_max_size must be positive"))
 	}
 	return errors.Join(faults...)
 }

@@ -72,6 +72,9 @@ func (s *State) observe(checkID, status, output string) {
 // status is for the catalog at once; a new output alone waits for its time, or
 // for the next write of the check. The caller holds mu.
 func (s *State) settle(c *check, status, output string, now time.Time) bool {
+	if s.cfg.DiscardCheckOutput {
+		output = ""
+	}
 	if c.current.Status == status && c.current.Output == output {
 		return false
 	}

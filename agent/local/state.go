@@ -98,7 +98,7 @@ func New(cfg Config) (*State, error) {
 		wake:     make(chan struct{}, 1),
 	}
 	s.runner = checks.NewRunner(checks.Config{
-		UserAgent: cfg.UserAgent, Report: s.observe, Watch: cfg.Watch, Logger: cfg.Logger,
+		UserAgent: cfg.UserAgent, OutputMaxSize: cfg.CheckOutputMaxSize, Report: s.observe, Watch: cfg.Watch, Logger: cfg.Logger,
 	})
 	var err error
 	if s.disk, err = openDisk(cfg.DataDir); err != nil {

@@ -119,6 +119,21 @@ func TestSync_OutputAtOnceWithoutInterval(t *testing.T) {
 	}, func(c *local.Config) { c.CheckUpdateInterval = 0 })
 }
 
+func TestSync_DiscardedOutputIsNeitherKeptNorSent(t *testing.T) {
+	inSync(t, withWeb(t), func(t *testing.T, s *local.State, f *fakeCatalog, _ *local.Syncer) {
+		ok(t, s.UpdateTTL("c1", "critical", "a long story"))
+		time.Sleep(10 * time.Minute)
+		wantWrites(t, f)
+		ok(t, s.UpdateTTL("c1", "passing", "a long story"))
+		synctest.Wait()
+		wantWrites(t, f, "c1=passing")
+		if c, _ := s.Check("c1"); c.Output != "" {
+			t.Errorf("output %q", c.Output)
+		}
+		wantSame(t, s, f)
+	}, func(c *local.Config) { c.DiscardCheckOutput = true })
+}
+
 func TestSync_RepairsDriftWithinAnInterval(t *testing.T) {
 	for name, vandal := range map[string]func(*fakeCatalog){
 		"service lost":    func(f *fakeCatalog) { f.remove(&catalog.Deregister{ServiceID: "web"}) },
