@@ -43,8 +43,12 @@ type Agent struct {
 	// The one that finds names for DNS; the other is nil.
 	catalogNames *catalogNames // servers
 	watches      *watches      // client agents
-	reapAfter    time.Duration
-	undo         []func() // takes back what New did, last first
+	// What leaders go by; see reconciler.
+	reapAfter      time.Duration
+	doubtFor       time.Duration
+	ask            func(context.Context, []gossip.Member) map[string]bool
+	contradictions prometheus.Counter
+	undo           []func() // takes back what New did, last first
 
 	// leaving is closed when this agent has left the cluster and is to end.
 	leaving   chan struct{}
@@ -75,7 +79,7 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	if opts.Registry == nil {
 		opts.Registry = prometheus.NewRegistry()
 	}
-	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), reapAfter: defaultReapAfter, leaving: make(chan struct{})}
+	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), reapAfter: defaultReapAfter, doubtFor: defaultDoubtFor, leaving: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -99,6 +103,7 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 		return nil, err
 	}
 	a.undo = append(a.undo, func() { _ = a.pool.Close() })
+	a.ask = a.pool.Ask
 	a.router = newRouter(a.nodeID, a.pool)
 	a.uplink = &uplink{router: a.router, hold: cfg.RPCHoldTimeout}
 	if cfg.Server {
@@ -131,7 +136,11 @@ func (a *Agent) becomeServer() error {
 		return err
 	}
 	a.undo = append(a.undo, func() { _ = a.quorum.node.Close() })
-	if err := a.opts.Registry.Register(newCatalogMetrics(a.quorum.store)); err != nil {
+	a.contradictions = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "muster_leader_contradicted_failures_total",
+		Help: "Members that gossip took for failed and that answered this server, while it led.",
+	})
+	if err := errors.Join(a.opts.Registry.Register(newCatalogMetrics(a.quorum.store)), a.opts.Registry.Register(a.contradictions)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	a.router.node = a.quorum.node
@@ -295,7 +304,8 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		a.logger.Info("this server leads the cluster", "term", term)
 		r := &reconciler{
 			self: core.ServerID(a.nodeID), pool: a.pool, node: a.quorum.node,
-			store: a.quorum.store, propose: a.quorum.Propose, reapAfter: a.reapAfter, logger: a.logger,
+			store: a.quorum.store, propose: a.quorum.Propose, reapAfter: a.reapAfter,
+			ask: a.ask, doubtFor: a.doubtFor, contradictions: a.contradictions, logger: a.logger,
 		}
 		r.run(lead)
 		if ctx.Err() == nil {

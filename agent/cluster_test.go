@@ -7,15 +7,18 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"muster/agent/config"
 	"muster/catalog"
 	"muster/consensus"
 	"muster/consensus/core"
+	"muster/gossip"
 )
 
 // A probe of memberlist's that is under way when a pool shuts down ends by its
@@ -358,4 +361,65 @@ func TestLeader_TakesAMembersNewAddress(t *testing.T) {
 	moved.NodeName, moved.DataDir = cfg.NodeName, cfg.DataDir
 	c.start(moved)
 	address(moved.BindAddr)
+}
+
+// A leader marks nobody critical who answers it, whatever gossip says, and in the
+// end goes by gossip all the same. Members that don't answer are marked at once.
+func TestLeader_DoubtsGossipWhileAMemberAnswers(t *testing.T) {
+	c := newTestCluster(t)
+	servers := c.config(1)
+	servers.GossipLAN = gossip.DevTiming()
+	var lies atomic.Bool
+	var asked atomic.Int64
+	server := c.start(servers, func(a *Agent) {
+		a.doubtFor = 2 * time.Second
+		ask := a.ask
+		a.ask = func(ctx context.Context, members []gossip.Member) map[string]bool {
+			asked.Add(1)
+			if !lies.Load() {
+				return ask(ctx, members)
+			}
+			answered := map[string]bool{}
+			for _, m := range members {
+				answered[m.Name] = true
+			}
+			return answered
+		}
+	})
+	oneCluster(t, server)
+	health := func(name, want string) func() error {
+		return func() error {
+			for _, check := range server.quorum.store.View().NodeChecks(name) {
+				if check.CheckID == catalog.SerfHealth && check.Status == want {
+					return nil
+				}
+			}
+			return fmt.Errorf("%s is not %s", name, want)
+		}
+	}
+	for _, lie := range []bool{false, true} {
+		lies.Store(lie)
+		before := testutil.ToFloat64(server.contradictions)
+		cfg := c.config(0)
+		cfg.GossipLAN = gossip.DevTiming()
+		client := c.start(cfg)
+		eventually(t, "alive", health(cfg.NodeName, catalog.StatusPassing))
+		client.end()
+		asked.Store(0)
+		eventually(t, "failed in gossip, and asked", func() error {
+			if asked.Load() == 0 {
+				return errors.New("not asked")
+			}
+			return nil
+		})
+		if lie {
+			if err := health(cfg.NodeName, catalog.StatusPassing)(); err != nil {
+				t.Errorf("in doubt: %v", err)
+			}
+		}
+		eventually(t, "critical", health(cfg.NodeName, catalog.StatusCritical))
+		if n := testutil.ToFloat64(server.contradictions) - before; (n == 1) != lie {
+			t.Errorf("%v contradictions counted, with answers %v", n, lie)
+		}
+	}
 }

@@ -11,6 +11,8 @@
 //	fsm.go        joins consensus, which knows bytes, and the catalog's store
 //	bootstrap.go  the first configuration of a cluster, once
 //	reconcile.go  the leader turns gossip into catalog and quorum
+//	doubt.go      a leader asks a member that is said to have failed
+//	owner.go      whose a thing is that users take out of the catalog
 //	wan.go        a server's place among the servers of all datacenters
 //	events.go     the users' events that came to this agent
 //	place.go      tells the catalog where this node is in the network

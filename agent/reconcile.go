@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"muster/catalog"
 	"muster/catalog/state"
 	"muster/consensus"
@@ -51,7 +53,12 @@ type reconciler struct {
 	// reapAfter is how long a node must be unknown to gossip before it is
 	// removed; see defaultReapAfter.
 	reapAfter time.Duration
-	logger    *slog.Logger
+	// ask gives the members that answer this server; see doubted.
+	ask            func(context.Context, []gossip.Member) map[string]bool
+	doubtFor       time.Duration
+	doubts         map[string]time.Time // failed members that answer, and since when; only run's goroutine uses it
+	contradictions prometheus.Counter
+	logger         *slog.Logger
 }
 
 // run reconciles until ctx ends, as it does when this server leads no longer.
@@ -82,10 +89,15 @@ func (r *reconciler) reconcile(ctx context.Context, missing map[string]time.Time
 		return err
 	}
 	members := r.pool.Members()
+	doubted := r.doubted(ctx, members)
 	var errs []error
 	known := make(map[string]bool, len(members))
 	for _, m := range members {
 		known[m.Name] = true
+		if doubted[m.Name] {
+			errs = append(errs, errUnfinished)
+			continue
+		}
 		if err := r.reconcileNode(ctx, m); err != nil {
 			errs = append(errs, fmt.Errorf("node %s: %w", m.Name, err))
 		}

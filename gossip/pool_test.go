@@ -490,6 +490,40 @@ muster_gossip_members{pool="lan",status="left"} 0
 	}
 }
 
+// The pool's word is not taken: who lives answers, who is dead or has another
+// name doesn't.
+func TestAsk_OnlyTheLivingAnswerToTheirName(t *testing.T) {
+	nodes := startCluster(t, "a", "b", "c")
+	nodes[2].stop()
+	members := nodes[0].Members()
+	renamed := nodes[0].member("b")
+	renamed.Name = "double"
+	got := nodes[0].Ask(t.Context(), append(members, renamed))
+	if len(got) != 2 || !got["a"] || !got["b"] {
+		t.Errorf("those that answer: %v", got)
+	}
+	if err := nodes[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := nodes[0].Ask(t.Context(), members); len(got) != 0 {
+		t.Errorf("a closed pool gets answers of %v", got)
+	}
+}
+
+func TestMetrics_CountMembersThatFlap(t *testing.T) {
+	a := startNode(t, testConfig("a", "id-a"))
+	for round := range 3 {
+		b := startNode(t, testConfig("b", "id-b"))
+		if _, err := b.Join(t.Context(), []string{a.addr}); err != nil {
+			t.Fatal(err)
+		}
+		a.await(t, "b", StatusAlive)
+		a.until(t, "flaps to be counted", func() bool { return testutil.ToFloat64(a.metrics.flaps) == float64(round) })
+		b.stop()
+		a.await(t, "b", StatusFailed)
+	}
+}
+
 func TestClose_WithoutRunAndTwice(t *testing.T) {
 	p, err := New(testConfig("a", "id-a"))
 	if err != nil {

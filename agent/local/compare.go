@@ -23,6 +23,9 @@ func (s *State) compare(there Contents) {
 		services[catalog.Fold(svc.ID)] = svc
 	}
 	for key, svc := range s.services {
+		if svc.inSync() && services[key] == nil {
+			s.log.Info("the catalog has lost a service of this agent; registering it again", "service", svc.current.ID)
+		}
 		settle(&svc.mark, s.sameService(svc, services[key]))
 	}
 	checks := map[string]*catalog.Check{}
