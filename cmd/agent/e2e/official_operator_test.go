@@ -23,7 +23,7 @@ func (a *agent) server(other *agent) *agent {
 	return a
 }
 
-func ask(method, endpoint string, ask func(*consul.Operator) error) call {
+func operatorCall(method, endpoint string, ask func(*consul.Operator) error) call {
 	return call{method: "Operator." + method, endpoint: endpoint, ask: func(c *consul.Client) error { return ask(c.Operator()) }}
 }
 
@@ -34,55 +34,55 @@ var operatorCalls = []call{
 		got, err := c.Operator().RaftGetConfiguration(nil)
 		c.want(err, len(got.Servers) == 1 && got.Servers[0].Leader && got.Servers[0].Voter && got.Index > 0, "%+v", got)
 	}},
-	ask("RaftLeaderTransfer", "POST /v1/operator/raft/transfer-leader", func(o *consul.Operator) error { _, err := o.RaftLeaderTransfer("", nil); return err }),
-	ask("RaftRemovePeerByAddress", raftPeer, func(o *consul.Operator) error { return o.RaftRemovePeerByAddress("192.0.2.250:8300", nil) }),
-	ask("RaftRemovePeerByID", raftPeer, func(o *consul.Operator) error {
+	operatorCall("RaftLeaderTransfer", "POST /v1/operator/raft/transfer-leader", func(o *consul.Operator) error { _, err := o.RaftLeaderTransfer("", nil); return err }),
+	operatorCall("RaftRemovePeerByAddress", raftPeer, func(o *consul.Operator) error { return o.RaftRemovePeerByAddress("192.0.2.250:8300", nil) }),
+	operatorCall("RaftRemovePeerByID", raftPeer, func(o *consul.Operator) error {
 		return o.RaftRemovePeerByID("ffffffff-ffff-ffff-ffff-ffffffffffff", nil)
 	}),
-	ask("AutopilotGetConfiguration", "GET /v1/operator/autopilot/configuration", func(o *consul.Operator) error { _, err := o.AutopilotGetConfiguration(nil); return err }),
-	ask("AutopilotSetConfiguration", "PUT /v1/operator/autopilot/configuration", func(o *consul.Operator) error {
+	operatorCall("AutopilotGetConfiguration", "GET /v1/operator/autopilot/configuration", func(o *consul.Operator) error { _, err := o.AutopilotGetConfiguration(nil); return err }),
+	operatorCall("AutopilotSetConfiguration", "PUT /v1/operator/autopilot/configuration", func(o *consul.Operator) error {
 		return o.AutopilotSetConfiguration(&consul.AutopilotConfiguration{}, nil)
 	}),
-	ask("AutopilotCASConfiguration", "PUT /v1/operator/autopilot/configuration", func(o *consul.Operator) error {
+	operatorCall("AutopilotCASConfiguration", "PUT /v1/operator/autopilot/configuration", func(o *consul.Operator) error {
 		_, err := o.AutopilotCASConfiguration(&consul.AutopilotConfiguration{}, nil)
 		return err
 	}),
-	ask("AutopilotServerHealth", "GET /v1/operator/autopilot/health", func(o *consul.Operator) error { _, err := o.AutopilotServerHealth(nil); return err }),
-	ask("AutopilotState", "GET /v1/operator/autopilot/state", func(o *consul.Operator) error { _, err := o.AutopilotState(nil); return err }),
-	ask("KeyringList", "GET /v1/operator/keyring", func(o *consul.Operator) error { _, err := o.KeyringList(nil); return err }),
-	ask("KeyringInstall", "POST /v1/operator/keyring", func(o *consul.Operator) error {
+	operatorCall("AutopilotServerHealth", "GET /v1/operator/autopilot/health", func(o *consul.Operator) error { _, err := o.AutopilotServerHealth(nil); return err }),
+	operatorCall("AutopilotState", "GET /v1/operator/autopilot/state", func(o *consul.Operator) error { _, err := o.AutopilotState(nil); return err }),
+	operatorCall("KeyringList", "GET /v1/operator/keyring", func(o *consul.Operator) error { _, err := o.KeyringList(nil); return err }),
+	operatorCall("KeyringInstall", "POST /v1/operator/keyring", func(o *consul.Operator) error {
 		return o.KeyringInstall("pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=", nil)
 	}),
-	ask("KeyringUse", "PUT /v1/operator/keyring", func(o *consul.Operator) error {
+	operatorCall("KeyringUse", "PUT /v1/operator/keyring", func(o *consul.Operator) error {
 		return o.KeyringUse("pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=", nil)
 	}),
-	ask("KeyringRemove", "DELETE /v1/operator/keyring", func(o *consul.Operator) error {
+	operatorCall("KeyringRemove", "DELETE /v1/operator/keyring", func(o *consul.Operator) error {
 		return o.KeyringRemove("pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=", nil)
 	}),
-	ask("Usage", "GET /v1/operator/usage", func(o *consul.Operator) error { _, _, err := o.Usage(nil); return err }),
+	operatorCall("Usage", "GET /v1/operator/usage", func(o *consul.Operator) error { _, _, err := o.Usage(nil); return err }),
 	// What is Consul Enterprise's, and what came after 1.21, is nowhere.
-	ask("FeatureGateList", "GET /v1/operator/features", func(o *consul.Operator) error { _, _, err := o.FeatureGateList(nil); return err }),
-	ask("FeatureGateGet", "GET /v1/operator/features/{name}", func(o *consul.Operator) error { _, _, err := o.FeatureGateGet("x", nil); return err }),
-	ask("FeatureGateSet", "PUT /v1/operator/features/{name}", func(o *consul.Operator) error { _, err := o.FeatureGateSet("x", true, 0, nil); return err }),
-	ask("AreaCreate", "POST /v1/operator/area", func(o *consul.Operator) error {
+	operatorCall("FeatureGateList", "GET /v1/operator/features", func(o *consul.Operator) error { _, _, err := o.FeatureGateList(nil); return err }),
+	operatorCall("FeatureGateGet", "GET /v1/operator/features/{name}", func(o *consul.Operator) error { _, _, err := o.FeatureGateGet("x", nil); return err }),
+	operatorCall("FeatureGateSet", "PUT /v1/operator/features/{name}", func(o *consul.Operator) error { _, err := o.FeatureGateSet("x", true, 0, nil); return err }),
+	operatorCall("AreaCreate", "POST /v1/operator/area", func(o *consul.Operator) error {
 		_, _, err := o.AreaCreate(&consul.Area{PeerDatacenter: "dc2"}, nil)
 		return err
 	}),
-	ask("AreaUpdate", "PUT /v1/operator/area/{id}", func(o *consul.Operator) error { _, _, err := o.AreaUpdate("x", &consul.Area{}, nil); return err }),
-	ask("AreaGet", "GET /v1/operator/area/{id}", func(o *consul.Operator) error { _, _, err := o.AreaGet("x", nil); return err }),
-	ask("AreaList", "GET /v1/operator/area", func(o *consul.Operator) error { _, _, err := o.AreaList(nil); return err }),
-	ask("AreaDelete", "DELETE /v1/operator/area/{id}", func(o *consul.Operator) error { _, err := o.AreaDelete("x", nil); return err }),
-	ask("AreaJoin", "PUT /v1/operator/area/{id}/join", func(o *consul.Operator) error { _, _, err := o.AreaJoin("x", []string{"192.0.2.1"}, nil); return err }),
-	ask("AreaMembers", "GET /v1/operator/area/{id}/members", func(o *consul.Operator) error { _, _, err := o.AreaMembers("x", nil); return err }),
-	ask("AuditHash", "POST /v1/operator/audit-hash", func(o *consul.Operator) error {
+	operatorCall("AreaUpdate", "PUT /v1/operator/area/{id}", func(o *consul.Operator) error { _, _, err := o.AreaUpdate("x", &consul.Area{}, nil); return err }),
+	operatorCall("AreaGet", "GET /v1/operator/area/{id}", func(o *consul.Operator) error { _, _, err := o.AreaGet("x", nil); return err }),
+	operatorCall("AreaList", "GET /v1/operator/area", func(o *consul.Operator) error { _, _, err := o.AreaList(nil); return err }),
+	operatorCall("AreaDelete", "DELETE /v1/operator/area/{id}", func(o *consul.Operator) error { _, err := o.AreaDelete("x", nil); return err }),
+	operatorCall("AreaJoin", "PUT /v1/operator/area/{id}/join", func(o *consul.Operator) error { _, _, err := o.AreaJoin("x", []string{"192.0.2.1"}, nil); return err }),
+	operatorCall("AreaMembers", "GET /v1/operator/area/{id}/members", func(o *consul.Operator) error { _, _, err := o.AreaMembers("x", nil); return err }),
+	operatorCall("AuditHash", "POST /v1/operator/audit-hash", func(o *consul.Operator) error {
 		_, err := o.AuditHash(&consul.AuditHashRequest{Input: "x"}, nil)
 		return err
 	}),
-	ask("LicenseGet", "GET /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicenseGet(nil); return err }),
-	ask("LicenseGetSigned", "GET /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicenseGetSigned(nil); return err }),
-	ask("LicenseReset", "DELETE /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicenseReset(nil); return err }),
-	ask("LicensePut", "PUT /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicensePut("x", nil); return err }),
-	ask("SegmentList", "GET /v1/operator/segment", func(o *consul.Operator) error { _, _, err := o.SegmentList(nil); return err }),
+	operatorCall("LicenseGet", "GET /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicenseGet(nil); return err }),
+	operatorCall("LicenseGetSigned", "GET /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicenseGetSigned(nil); return err }),
+	operatorCall("LicenseReset", "DELETE /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicenseReset(nil); return err }),
+	operatorCall("LicensePut", "PUT /v1/operator/license", func(o *consul.Operator) error { _, err := o.LicensePut("x", nil); return err }),
+	operatorCall("SegmentList", "GET /v1/operator/segment", func(o *consul.Operator) error { _, _, err := o.SegmentList(nil); return err }),
 }
 
 // memberStatus waits until the server sees a member so, 0 being unknown.
