@@ -17,6 +17,7 @@ import (
 	"muster/api"
 	"muster/api/agentapi"
 	"muster/api/catalogapi"
+	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/ui"
 )
@@ -63,6 +64,7 @@ func (a *Agent) openAPI() error {
 	server, err := api.New(cfg, deps,
 		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
+		kvapi.Routes(),
 		operatorapi.Routes(quorum),
 	)
 	if err != nil {

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"container/list"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -12,9 +13,21 @@ import (
 // answer is a finished answer with what it was made of. It never changes.
 type answer struct {
 	*payload
+	head
 	index  uint64
 	topics []state.Topic
 	hidden bool // something was left out that its caller may not see
+}
+
+// head is what comes before the bytes of an answer.
+type head struct {
+	status      int
+	contentType string
+	header      map[string]string
+}
+
+func (h *head) equal(o *head) bool {
+	return h.status == o.status && h.contentType == o.contentType && maps.Equal(h.header, o.header)
 }
 
 // payload is the bytes of an answer, compressed too once someone wants that.
@@ -92,13 +105,10 @@ func (a *answers) get(store *state.Store, question string, evaluate func(*state.
 }
 
 // holds says whether nothing has moved that an answer was made of. Topics only
-// move on, past all that they were at before. (A view's index is at least 1; no
+// move on, past all that they were at before. (An answer's index is at least 1; no
 // command has that one, as a log begins with its configuration.)
 func (a *answer) holds(v *state.View) bool {
-	for _, t := range a.topics {
-		v.Read(t)
-	}
-	return v.Index() == a.index
+	return !v.Moved(a.topics, a.index)
 }
 
 // slot finds or makes the place of a question. A new one counts only once it

@@ -137,6 +137,10 @@ Where Muster answers differently, and why:
   together; Consul's hold each other critical.
 - Two checks of one registration with the same ID are refused; Consul keeps the last.
 - `+"`/v1/agent/health/service`"+` shows checks as `+"`/v1/agent/checks`"+` does.
+- The index of a KV key or prefix is its own newest write or deletion; where Consul
+  gives the index of the whole store for what is absent, it is the newest of the
+  deletions that are forgotten. A query for `+"`?keys`"+` or `+"`?raw`"+` sleeps through
+  writes that change neither. Keys keep their doubled slashes, and may hold NUL.
 - Filters also take `+"`any`"+` and `+"`all`"+`.
 %s`, configBegin, config, configEnd, here, later, table.String())
 }

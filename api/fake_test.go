@@ -21,6 +21,7 @@ import (
 	"muster/api"
 	"muster/api/agentapi"
 	"muster/api/catalogapi"
+	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/catalog"
 	"muster/catalog/acl"
@@ -377,7 +378,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), operatorapi.Routes(fakeQuorum{}), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), operatorapi.Routes(fakeQuorum{}), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -46,17 +45,21 @@ func (c *call) read() error {
 	if c.req.Has("cached") {
 		c.cacheHeaders()
 	}
-	c.send(http.StatusOK, jsonType, a.payload)
+	c.sendHead(a.head, a.payload)
 	return nil
 }
 
 // consulHeaders are those of an answer that this server gives.
 func (c *call) consulHeaders(index uint64, age time.Duration, hidden bool) consulHeaders {
+	consistency := c.req.Options.Consistency.String()
+	if c.row.Plain {
+		consistency = ""
+	}
 	return consulHeaders{
 		index:       index,
 		knownLeader: c.req.Options.Consistency != Stale || c.s.deps.Replica.KnownLeader(),
 		lastContact: age,
-		consistency: c.req.Options.Consistency.String(),
+		consistency: consistency,
 		cut:         hidden,
 	}
 }
@@ -127,7 +130,7 @@ func (c *call) await() (*answer, error) {
 		}
 		// A stale answer's server may be behind its caller, who must not go back.
 		behind := o.Consistency == Stale && next.index <= o.Index && store.Index() < o.Index
-		if !behind && !bytes.Equal(next.data, first.data) {
+		if !behind && !(next.head.equal(&first.head) && bytes.Equal(next.data, first.data)) {
 			return next, nil
 		}
 		last = next
@@ -156,11 +159,14 @@ func (c *call) answer() (a *answer, err error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := encode(cut)
+		if c.row.Render != nil {
+			cut = c.row.Render(c.req, cut)
+		}
+		h, data, err := finish(cut)
 		if err != nil {
 			return nil, err
 		}
-		return &answer{payload: &payload{data: data}, index: v.Index(), topics: v.Topics(), hidden: hidden}, nil
+		return &answer{head: h, payload: &payload{data: data}, index: v.Index(), topics: v.Topics(), hidden: hidden}, nil
 	})
 	return a, err
 }
@@ -174,6 +180,9 @@ func (c *call) question() string {
 		b.WriteString(s)
 	}
 	part(c.row.Path)
+	if c.streams && c.row.Render != nil {
+		part(streamType)
+	}
 	part(c.req.Authz.ViewID())
 	for _, name := range c.row.vars {
 		part(c.req.vars[name])
@@ -185,7 +194,7 @@ func (c *call) question() string {
 				part("=" + v)
 			}
 			if p.Name == "near" && values[0] != "" {
-				part(strconv.FormatUint(c.s.deps.Replica.Store().View().Moved(), 10))
+				part(strconv.FormatUint(c.s.deps.Replica.Store().View().LastCoordinate(), 10))
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -47,31 +48,49 @@ func (h consulHeaders) set(header http.Header) {
 
 // render writes what a handler returned: nothing for nil, JSON for most.
 func (c *call) render(answer any) error {
-	status := http.StatusOK
-	if a, ok := answer.(*Answer); ok {
-		for name, value := range a.Header {
-			c.w.Header().Set(name, value)
-		}
-		if a.Status != 0 {
-			status = a.Status
-		}
-		answer = a.Body
+	h, body := unwrap(answer)
+	if lines, ok := body.(Lines); ok {
+		h.set(c.w.Header())
+		c.sendLines(h.status, lines)
+		return nil
 	}
-	switch body := answer.(type) {
+	h, data, err := finish(answer)
+	if err == nil {
+		c.sendHead(h, &payload{data: data})
+	}
+	return err
+}
+
+// unwrap takes an answer apart.
+func unwrap(answer any) (head, any) {
+	a, ok := answer.(*Answer)
+	if !ok {
+		return head{status: http.StatusOK}, answer
+	}
+	return head{status: cmp.Or(a.Status, http.StatusOK), header: a.Header}, a.Body
+}
+
+// finish gives the bytes of an answer, and what comes before them.
+func finish(answer any) (_ head, data []byte, err error) {
+	h, body := unwrap(answer)
+	switch body := body.(type) {
 	case nil:
-		c.respond(status, jsonType, nil)
-	case Lines:
-		c.sendLines(status, body)
-	case Raw:
-		c.respond(status, body.ContentType, body.Data)
-	default:
-		data, err := encode(body)
-		if err != nil {
-			return err
+		if h.status == http.StatusOK {
+			h.contentType = jsonType
 		}
-		c.respond(status, jsonType, data)
+	case Raw:
+		h.contentType, data = body.ContentType, body.Data
+	default:
+		h.contentType = jsonType
+		data, err = encode(body)
 	}
-	return nil
+	return h, data, err
+}
+
+func (h head) set(header http.Header) {
+	for name, value := range h.header {
+		header.Set(name, value)
+	}
 }
 
 // encode makes the JSON of an answer.
@@ -109,6 +128,12 @@ func (c *call) respond(status int, contentType string, data []byte) {
 	c.send(status, contentType, &payload{data: data})
 }
 
+// sendHead writes a finished answer.
+func (c *call) sendHead(h head, p *payload) {
+	h.set(c.w.Header())
+	c.send(h.status, h.contentType, p)
+}
+
 // send writes a payload, indented or compressed as the caller wants it.
 func (c *call) send(status int, contentType string, p *payload) {
 	if contentType == jsonType && len(p.data) > 0 && c.req.Has("pretty") {
@@ -118,7 +143,9 @@ func (c *call) send(status int, contentType string, p *payload) {
 		}
 	}
 	h, data := c.w.Header(), p.data
-	h.Set("Content-Type", contentType)
+	if contentType != "" {
+		h.Set("Content-Type", contentType)
+	}
 	if len(data) >= gzipFrom && acceptsGzip(c.r) {
 		h.Set("Content-Encoding", "gzip")
 		data = p.gzipped()

@@ -61,7 +61,8 @@ type Route struct {
 	View func(v *state.View, r *Request) (any, error)
 	// Ask answers a Read from what this server knows besides the catalog.
 	Ask func(r *Request) (any, error)
-	// Command makes a Write's command. The answer to one that took effect is true.
+	// Command makes a Write's command. The answer to one that took effect is true,
+	// unless Render has another.
 	Command func(r *Request) (catalog.Command, error)
 	// Do answers a Local.
 	Do func(r *Request) (any, error)
@@ -70,6 +71,12 @@ type Route struct {
 	// another one. An Ask without it is asked again when the leader or the servers
 	// change; a Local without it can't be had as a stream.
 	Changed func() <-chan struct{}
+
+	// Render makes the answer of what View gave, once Visible and filter are done,
+	// or of a Write's catalog.Result.Value. It may make an *Answer.
+	Render func(r *Request, answer any) any
+	// Plain leaves X-Consul-Effective-Consistency out, as Consul does in some areas.
+	Plain bool
 
 	// Filter is a value of the type that ?filter= selects from, nil if the
 	// route takes no filter.
@@ -92,6 +99,7 @@ type Request struct {
 	Accept  string // the header
 	Authz   acl.Authorizer
 	Body    []byte // of all methods but GET
+	Streams bool   // the answer goes out as events, whose data is JSON
 
 	ctx  context.Context
 	vars map[string]string

@@ -19,8 +19,20 @@ type namedSchema struct {
 // what its JSON is like.
 type Schemed interface{ SchemaSample() any }
 
+// OneOf is a sample of JSON that has one of several forms.
+type OneOf []any
+
 // of gives the schema of a value's type.
-func (s schemas) of(sample any) object { return s.ofType(reflect.TypeOf(sample)) }
+func (s schemas) of(sample any) object {
+	if samples, ok := sample.(OneOf); ok {
+		forms := []object{}
+		for _, one := range samples {
+			forms = append(forms, s.of(one))
+		}
+		return object{"anyOf": forms}
+	}
+	return s.ofType(reflect.TypeOf(sample))
+}
 
 func (s schemas) ofType(t reflect.Type) object {
 	if t == nil || t.Kind() == reflect.Interface {

@@ -56,6 +56,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, cluster bool) {
 	c := &call{s: s, w: w, r: r, row: row, cluster: cluster, hops: maxHops}
 	c.req = &Request{ctx: r.Context(), vars: vars, Accept: r.Header.Get("Accept")}
 	if c.streams = row.wantsStream(r); c.streams {
+		c.req.Streams = true
 		var end func()
 		c.req.ctx, end = s.untilDrained(r.Context())
 		defer end()

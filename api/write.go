@@ -41,6 +41,9 @@ func (c *call) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.row.Render != nil {
+		return c.render(c.row.Render(c.req, result.Value))
+	}
 	return c.render(true)
 }
 

@@ -9,6 +9,7 @@ const (
 	OpRegister    Op = 1
 	OpDeregister  Op = 2
 	OpCoordinates Op = 3
+	OpKV          Op = 4
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is
@@ -66,5 +67,8 @@ type Result struct {
 	// Changed says that replicated state is now different: an object of the
 	// catalog, or how far a Source has come.
 	Changed bool
-	Err     error
+	// Value is what the command answers, for those that answer more than that they
+	// were carried out; each says which type it has.
+	Value any
+	Err   error
 }

@@ -68,6 +68,8 @@ func newCommand(op Op) Command {
 		return new(Deregister)
 	case OpCoordinates:
 		return new(Coordinates)
+	case OpKV:
+		return new(KV)
 	}
 	return nil
 }

@@ -20,12 +20,22 @@ type plan struct {
 	checks         []*catalog.Check
 	source         *sourceRow
 	coordinates    []*catalog.NodeCoordinate
+	removeKV       []*catalog.KVPair
+	putKV          []*catalog.KVPair
+
+	value any // of the result
 }
 
 // changes reports whether carrying the plan out makes any difference.
 func (p *plan) changes() bool {
-	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates) > 0 ||
+	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates)+
+		len(p.removeKV)+len(p.putKV) > 0 ||
 		p.node != nil || p.service != nil || p.source != nil
+}
+
+// result is what the command answers.
+func (p *plan) result() catalog.Result {
+	return catalog.Result{Changed: p.changes(), Value: p.value, Err: p.err}
 }
 
 // operations is the apply table: one row for each command there is. A row reads
@@ -35,6 +45,7 @@ var operations = map[catalog.Op]func(reader, catalog.Command) plan{
 	catalog.OpRegister:    row(planRegister),
 	catalog.OpDeregister:  row(planDeregister),
 	catalog.OpCoordinates: row(planCoordinates),
+	catalog.OpKV:          row(planKV),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {

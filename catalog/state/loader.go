@@ -41,6 +41,10 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadSource(body)
 	case recordCoord:
 		return l.loadCoordinate(body)
+	case recordKV:
+		return l.loadKV(body)
+	case recordKVGone:
+		return l.loadKVGone(body)
 	}
 	return fmt.Errorf("unknown kind %d", kind)
 }
@@ -69,8 +73,8 @@ func (l *loader) loadMeta(body []byte) error {
 	if err := catalog.Unmarshal(body, &m); err != nil {
 		return err
 	}
-	if m.Floor > m.Applied {
-		return fmt.Errorf("the floor %d is above the last applied index %d", m.Floor, m.Applied)
+	if floor := max(m.Floor, m.KVFloor); floor > m.Applied {
+		return fmt.Errorf("the floor %d is above the last applied index %d", floor, m.Applied)
 	}
 	if len(m.Lists) > lists {
 		return fmt.Errorf("it has %d topics of lists, this build knows %d", len(m.Lists), lists)
@@ -80,7 +84,7 @@ func (l *loader) loadMeta(body []byte) error {
 			return fmt.Errorf("the index %d of a list is above the last applied index %d", index, m.Applied)
 		}
 	}
-	l.meta = metaRow{Applied: m.Applied, Floor: m.Floor}
+	l.meta = metaRow{Applied: m.Applied, Floor: m.Floor, KVFloor: m.KVFloor}
 	copy(l.meta.Lists[:], m.Lists)
 	return nil
 }

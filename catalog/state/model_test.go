@@ -28,7 +28,10 @@ func commands() *rapid.Generator[catalog.Command] {
 		return catalog.Source{}
 	})
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		op := rapid.IntRange(0, 4).Draw(t, "op")
+		op := rapid.IntRange(0, 6).Draw(t, "op")
+		if op > 4 {
+			return kvCommands().Draw(t, "kv")
+		}
 		if op == 4 {
 			c := &catalog.Coordinates{}
 			for range rapid.IntRange(0, 3).Draw(t, "updates") {
@@ -83,14 +86,15 @@ type model struct {
 	checks   map[[2]string]catalog.Check
 	seqs     map[string]uint64
 	coords   map[string]catalog.NodeCoordinate
+	kv       map[string]catalog.KVPair
 }
 
 func newModel() model {
-	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}}
+	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}}
 }
 
 func (m model) clone() model {
-	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords)}
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv)}
 }
 
 func (m model) apply(index uint64, c catalog.Command) (model, error) {
@@ -113,6 +117,8 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 		if err := next.register(index, c); err != nil {
 			return m, err
 		}
+	case *catalog.KV:
+		next.changeKV(index, c)
 	case *catalog.Coordinates:
 		for _, u := range c.Updates {
 			if n, ok := next.nodes[catalog.Fold(u.Node)]; ok {
@@ -245,6 +251,9 @@ func (m model) describe() string {
 	for _, name := range slices.Sorted(maps.Keys(m.coords)) {
 		fmt.Fprintf(&b, "%s %s\n", name, asJSON(m.coords[name]))
 	}
+	for _, key := range slices.Sorted(maps.Keys(m.kv)) {
+		fmt.Fprintf(&b, "%s\n", asJSON(m.kv[key]))
+	}
 	return b.String()
 }
 
@@ -261,6 +270,9 @@ func describeView(v *View) string {
 	}
 	for _, c := range v.Coordinates() {
 		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(c.Node), asJSON(c))
+	}
+	for _, e := range v.KVBelow("") {
+		fmt.Fprintf(&b, "%s\n", asJSON(e))
 	}
 	return b.String()
 }
@@ -288,6 +300,10 @@ func questions() map[string]func(*View) any {
 	for _, n := range []string{"a", "b", "c"} {
 		qs["node "+n] = func(v *View) any { return []any{v.Node(n), v.NodeServices(n)} }
 		qs["node checks "+n] = func(v *View) any { return v.NodeChecks(n) }
+	}
+	for _, key := range modelKeys {
+		qs["key "+key] = func(v *View) any { return v.KV(key) }
+		qs["below "+key] = func(v *View) any { return v.KVBelow(key) }
 	}
 	for _, id := range []string{idA, idB} {
 		qs["id "+id] = func(v *View) any { return v.NodeByID(id) }
@@ -349,6 +365,9 @@ func TestStore_DoesAsTheModelDoes(t *testing.T) {
 				}
 				if asked && now.text != was.text && now.index != index {
 					t.Fatalf("%d: the answer of %s changed and its index is %d", index, name, now.index)
+				}
+				if asked && v.Moved(v.Topics(), was.index) != (now.index > was.index) {
+					t.Fatalf("%d: %s moved from %d to %d, and Moved says otherwise", index, name, was.index, now.index)
 				}
 				answers[name] = now
 			}

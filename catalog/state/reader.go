@@ -43,6 +43,21 @@ func each[T any](r reader, table, index, key string) iter.Seq[T] {
 	}
 }
 
+// newest ranges over the rows of a table from the one that was written last.
+func newest[T any](r reader, table string) iter.Seq[T] {
+	rows, err := r.txn.GetReverse(table, byAgePrefix, "")
+	if err != nil {
+		panic(fmt.Sprintf("state: range over %s from the newest: %v", table, err))
+	}
+	return func(yield func(T) bool) {
+		for row := rows.Next(); row != nil; row = rows.Next() {
+			if !yield(row.(T)) {
+				return
+			}
+		}
+	}
+}
+
 func (r reader) meta() *metaRow { return first[*metaRow](r, tableMeta, byID, metaKey) }
 
 func (r reader) node(name string) *catalog.Node {

@@ -47,6 +47,8 @@ const (
 	recordTopic   = 5
 	recordSource  = 6
 	recordCoord   = 7
+	recordKV      = 8
+	recordKVGone  = 9
 )
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -55,6 +57,7 @@ type (
 		Applied uint64
 		Floor   uint64
 		Lists   []uint64
+		KVFloor uint64 `codec:",omitempty"`
 	}
 	serviceRecord struct {
 		Node    string
@@ -85,7 +88,7 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 	}
 	w := newRecordWriter(out)
 	meta := s.reader.meta()
-	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor, moved(meta.Lists[:])})
+	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor, moved(meta.Lists[:]), meta.KVFloor})
 	for n := range each[*catalog.Node](s.reader, tableNodes, byIDPrefix, "") {
 		w.record(recordNode, n)
 	}
@@ -103,6 +106,12 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 	}
 	for c := range each[*catalog.NodeCoordinate](s.reader, tableCoords, byIDPrefix, "") {
 		w.record(recordCoord, c)
+	}
+	for e := range each[*catalog.KVPair](s.reader, tableKV, byIDPrefix, "") {
+		w.record(recordKV, e)
+	}
+	for g := range each[*goneRow](s.reader, tableKVGone, byIDPrefix, "") {
+		w.record(recordKVGone, g)
 	}
 	return w.end()
 }

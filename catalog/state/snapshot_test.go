@@ -151,7 +151,7 @@ func TestRestore_RefusesWhatApplyCannotWrite(t *testing.T) {
 		{"must come first is missing", []rec{node}},
 		{"kind 1 follows", []rec{meta, meta}},
 		{"kind 2 follows one of kind 3", []rec{meta, node, service, node}},
-		{"unknown kind 9", []rec{meta, {9, 1}}},
+		{"unknown kind 99", []rec{meta, {99, 1}}},
 		{"floor 10 is above", []rec{{recordMeta, metaRecord{Applied: 9, Floor: 10}}}},
 		{`"n\x00" is not above "n\x00"`, []rec{meta, node, {recordNode, catalog.Node{Node: "N", Indexes: at}}}},
 		{"two nodes have the ID", []rec{meta, node, {recordNode, catalog.Node{Node: "o", ID: idA, Indexes: at}}}},

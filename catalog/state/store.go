@@ -79,7 +79,7 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 			continue
 		}
 		p := planCommand(w.reader, commands[i])
-		results[i] = catalog.Result{Changed: p.changes(), Err: p.err}
+		results[i] = p.result()
 		if p.changes() {
 			w.carryOut(e.Index, &p)
 		}
@@ -95,7 +95,7 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 // if it was made of a state that a linearizable read may answer from.
 func (s *Store) Preview(cmd catalog.Command) catalog.Result {
 	p := planCommand(s.read(), cmd)
-	return catalog.Result{Changed: p.changes(), Err: p.err}
+	return p.result()
 }
 
 // Index is the index of the last applied entry.
@@ -134,11 +134,5 @@ func (s *Store) Wait(ctx context.Context, topics []Topic, index uint64) error {
 
 // moved reports whether a topic's index is above the given one.
 func (s *Store) moved(topics []Topic, index uint64) bool {
-	v := s.View()
-	for _, t := range topics {
-		if v.indexOf(t) > index {
-			return true
-		}
-	}
-	return false
+	return s.View().Moved(topics, index)
 }

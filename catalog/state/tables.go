@@ -17,6 +17,8 @@ const (
 	tableTopics   = "topics"   // *topicRow
 	tableSources  = "sources"  // *sourceRow
 	tableCoords   = "coords"   // *catalog.NodeCoordinate
+	tableKV       = "kv"       // *catalog.KVPair
+	tableKVGone   = "kv_gone"  // *goneRow
 	tableMeta     = "meta"     // *metaRow, one
 )
 
@@ -31,7 +33,7 @@ const (
 	byMesh          = "mesh"           // services: the service they give mesh access to
 	byNodeService   = "node_service"   // checks: node and service ID, "" for node checks
 	byStatus        = "status"         // checks: their state
-	byAge           = "age"            // topics of what is gone, sources: oldest first
+	byAge           = "age"            // topics of what is gone, sources, KV entries: oldest first
 	byAgePrefix     = "age_prefix"     // the same, for lookups with an empty key
 )
 
@@ -57,6 +59,12 @@ type sourceRow struct {
 	Index  uint64
 }
 
+// goneRow is the tombstone of a KV entry: when it was deleted.
+type goneRow struct {
+	Key   string
+	Index uint64
+}
+
 // metaRow is what the store knows about itself.
 type metaRow struct {
 	Applied uint64        // index of the last applied entry
@@ -64,6 +72,8 @@ type metaRow struct {
 	Lists   [lists]uint64 // indexes of the topics that are about whole lists; see listOf
 	Gone    int           // topic rows that are marked so
 	Sources int           // rows in the table of sources
+	KVFloor uint64        // index of every key that has neither an entry nor a tombstone; see writer.reap
+	KVGone  int           // tombstones
 }
 
 // nameKey is the key of one or more names in their order.
@@ -163,6 +173,14 @@ var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 	),
 	tableCoords: table(tableCoords,
 		primary(func(c *catalog.NodeCoordinate) string { return nameKey(c.Node) }),
+	),
+	tableKV: table(tableKV,
+		primary(func(e *catalog.KVPair) string { return e.Key }),
+		secondary(byAge, false, func(e *catalog.KVPair) (string, bool) { return ageKey(e.ModifyIndex), true }),
+	),
+	tableKVGone: table(tableKVGone,
+		primary(func(g *goneRow) string { return g.Key }),
+		secondary(byAge, false, func(g *goneRow) (string, bool) { return ageKey(g.Index), true }),
 	),
 	tableMeta: table(tableMeta,
 		primary(func(*metaRow) string { return metaKey }),

@@ -15,6 +15,7 @@ type TopicKind uint8
 //	                 its new names; Services if it is new, gone, or its name or
 //	                 tags changed
 //	a coordinate     Coordinates
+//	a KV entry       KV of its key, KVPrefix of each prefix of that
 //	a check          NodeChecks of its node, Checks of all and of its old and its
 //	                 new state; Service and Mesh of its service or, for a node's
 //	                 check, of each service on the node
@@ -31,6 +32,12 @@ const (
 	TopicChecks     TopicKind = 8 // checks; key: their state, "" for all
 
 	TopicCoordinates TopicKind = 9 // the network coordinates of nodes; no key
+
+	// The two of the key/value store have no rows: their indexes are derived from
+	// entries and tombstones. Keys are as they are, not folded. Only a write to an
+	// entry whose key begins with a prefix wakes those who wait for the prefix.
+	TopicKV       TopicKind = 10 // an entry; key: its key
+	TopicKVPrefix TopicKind = 11 // all entries below a prefix; key: the prefix
 )
 
 // Topic names something in the store that reads depend on and writes move. It

@@ -71,10 +71,31 @@ func (v *View) Read(t Topic) {
 	v.index = max(v.index, v.indexOf(t))
 }
 
+// Moved reports whether one of the topics has an index above the given one. It
+// reads no topic.
+func (v *View) Moved(topics []Topic, index uint64) bool {
+	for _, t := range topics {
+		if t.Kind == TopicKVPrefix {
+			if v.prefixMoved(t.Key, index) {
+				return true
+			}
+		} else if v.indexOf(t) > index {
+			return true
+		}
+	}
+	return false
+}
+
 // indexOf is the index of a topic; see writer.bury for those without a row.
 func (v *View) indexOf(t Topic) uint64 {
 	if place, ok := listOf(t); ok {
 		return v.indexes.Lists[place]
+	}
+	switch t.Kind {
+	case TopicKV:
+		return v.keyIndex(t.Key)
+	case TopicKVPrefix:
+		return v.prefixIndex(t.Key)
 	}
 	if row := v.topic(t); row != nil {
 		return row.Index
@@ -277,8 +298,8 @@ func (v *View) Near(node string) func(other string) float64 {
 	return func(other string) float64 { return catalog.Distance(self, v.coordinate(other)) }
 }
 
-// Moved is the index at which a coordinate last changed. It reads no topic.
-func (v *View) Moved() uint64 { return v.indexOf(Topic{Kind: TopicCoordinates}) }
+// LastCoordinate is the index at which a coordinate last changed. It reads no topic.
+func (v *View) LastCoordinate() uint64 { return v.indexOf(Topic{Kind: TopicCoordinates}) }
 
 // Counts returns the sizes of the catalog, for metrics. It goes through the whole
 // catalog and reads no topic.

@@ -8,6 +8,9 @@ import "sync"
 type waiters struct {
 	mu    sync.Mutex
 	lists map[Topic]*place // guarded by mu; the first place of each list that has one
+	// prefixes counts the lists of KV prefixes by the length of the prefix, so that
+	// the write of a key finds its own. Guarded by mu.
+	prefixes map[int]int
 }
 
 // waiter is one call of Wait.
@@ -37,12 +40,16 @@ func (ws *waiters) enter(topics []Topic, index uint64) *waiter {
 	defer ws.mu.Unlock()
 	if ws.lists == nil {
 		ws.lists = make(map[Topic]*place)
+		ws.prefixes = make(map[int]int)
 	}
 	for i, t := range topics {
 		p := &w.places[i]
 		p.waiter, p.topic, p.next = w, t, ws.lists[t]
-		if p.next != nil {
+		switch {
+		case p.next != nil:
 			p.next.prev = p
+		case t.Kind == TopicKVPrefix:
+			ws.prefixes[len(t.Key)]++
 		}
 		ws.lists[t] = p
 	}
@@ -69,6 +76,7 @@ func (ws *waiters) unlink(w *waiter) {
 			ws.lists[p.topic] = p.next
 		default:
 			delete(ws.lists, p.topic)
+			ws.forget(p.topic)
 		}
 	}
 	w.places = nil
@@ -86,19 +94,42 @@ func (ws *waiters) wake(moves []move) {
 		return
 	}
 	for _, m := range moves {
-		for p := ws.lists[m.topic]; p != nil; {
-			w, next := p.waiter, p.next
-			// A waiter that names a topic twice has two places in this list; the
-			// second one goes with it.
-			for next != nil && next.waiter == w {
-				next = next.next
-			}
-			if m.index > w.index {
-				ws.unlink(w)
-				close(w.woken)
-			}
-			p = next
+		ws.wakeList(m)
+		if m.topic.Kind != TopicKV {
+			continue
 		}
+		for length := range ws.prefixes {
+			if length <= len(m.topic.Key) {
+				ws.wakeList(move{Topic{TopicKVPrefix, m.topic.Key[:length]}, m.index})
+			}
+		}
+	}
+}
+
+// wakeList wakes those on the list of one topic. The caller holds mu.
+func (ws *waiters) wakeList(m move) {
+	for p := ws.lists[m.topic]; p != nil; {
+		w, next := p.waiter, p.next
+		// A waiter that names a topic twice has two places in this list; the
+		// second one goes with it.
+		for next != nil && next.waiter == w {
+			next = next.next
+		}
+		if m.index > w.index {
+			ws.unlink(w)
+			close(w.woken)
+		}
+		p = next
+	}
+}
+
+// forget counts out the list of a prefix. The caller holds mu.
+func (ws *waiters) forget(t Topic) {
+	if t.Kind != TopicKVPrefix {
+		return
+	}
+	if ws.prefixes[len(t.Key)]--; ws.prefixes[len(t.Key)] == 0 {
+		delete(ws.prefixes, len(t.Key))
 	}
 }
 

@@ -58,6 +58,13 @@ func (w *writer) carryOut(index uint64, p *plan) {
 		w.insert(tableCoords, c)
 		w.touch(Topic{Kind: TopicCoordinates})
 	}
+	for _, e := range p.removeKV {
+		w.removeKV(e)
+	}
+	for _, e := range p.putKV {
+		w.putKV(e)
+	}
+	w.reap()
 	w.bury()
 }
 
