@@ -44,6 +44,8 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	cfg.Dir = filepath.Join(a.cfg.DataDir, raftDir)
 	if a.cfg.DataDir == "" {
 		cfg.FS, cfg.Dir = memfs.New(), "/raft"
+	} else if err := refusePeersFile(cfg.Dir); err != nil {
+		return nil, err
 	}
 	cfg.Timing = core.DefaultTiming().Scaled(a.cfg.RaftMultiplier)
 	cfg.SnapshotEntries = a.cfg.RaftSnapshotThreshold

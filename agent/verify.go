@@ -65,10 +65,17 @@ func VerifyRaft(dir string) (*RaftReport, error) {
 		return nil, err
 	}
 	defer release()
+	report, _, _, err := inspectRaft(dir)
+	return report, err
+}
+
+// inspectRaft is VerifyRaft in a locked directory. It gives what a server would
+// start from, and the newest configuration, besides.
+func inspectRaft(dir string) (*RaftReport, core.Restored, core.Configuration, error) {
 	raft := filepath.Join(dir, raftDir)
 	r, err := wal.Inspect(wal.OS(), raft)
 	if err != nil {
-		return nil, err
+		return nil, core.Restored{}, core.Configuration{}, err
 	}
 	v := &RaftReport{
 		Dir: raft, Whole: r.Whole(), Repairs: r.Repairs, ClusterID: r.Config.ClusterID,
@@ -81,11 +88,11 @@ func VerifyRaft(dir string) (*RaftReport, error) {
 	case err == nil:
 		v.NodeID = strings.TrimSpace(string(id))
 	case !errors.Is(err, os.ErrNotExist):
-		return nil, err
+		return nil, core.Restored{}, core.Configuration{}, err
 	}
 	v.damaged(r.Damage)
 	for _, s := range r.Config.Servers {
-		v.Servers = append(v.Servers, RaftReportServer{ID: s.ID, Addr: s.Addr, Voter: s.Suffrage == core.Voter})
+		v.Servers = append(v.Servers, reportServer(s))
 	}
 	for _, s := range r.Snapshots {
 		out := RaftReportSnapshot{File: s.File, Index: s.Meta.Index, Term: s.Meta.Term, Bytes: s.Meta.Size, Checksum: fmt.Sprintf("%016x", s.Meta.Checksum)}
@@ -95,7 +102,11 @@ func VerifyRaft(dir string) (*RaftReport, error) {
 		}
 		v.Snapshots = append(v.Snapshots, out)
 	}
-	return v, nil
+	return v, r.Restored, r.Config, nil
+}
+
+func reportServer(s core.Server) RaftReportServer {
+	return RaftReportServer{ID: s.ID, Addr: s.Addr, Voter: s.Suffrage == core.Voter}
 }
 
 // damaged notes the first damage.

@@ -127,6 +127,8 @@ Where Muster answers differently, and why:
 - Beyond 2,048 requests under way, or 32,768 that wait, an answer is 503 with
   Retry-After; Consul has no such bound by default.
 - Paths are matched as they were sent, without redirects to a cleaned form.
+- Consul's `+"`raft/peers.json`"+` keeps a server from starting, with a text that says
+  what to do: `+"`muster operator raft recover`"+` (docs/operations.md).
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.
 - The locality of nodes is refused with 400 for now.

@@ -23,7 +23,7 @@ func operatorCommand() *cli.Command {
 				Description: "Lists the servers of the Raft configuration, and how far each is behind the leader.",
 				Flags:       queryFlags(),
 				Action:      listPeers,
-			}, verifyCommand()},
+			}, recoverCommand(), verifyCommand()},
 		}},
 	}
 }

@@ -33,6 +33,10 @@ var (
 	ErrDuplicateID   = errors.New("two servers have the same id")
 )
 
+// joinAnew says what to do about a server of another cluster: mostly one that
+// missed a recovery.
+const joinAnew = "the one that is in the wrong one, as after a recovery that it missed, can join once it is stopped and you remove its data-dir"
+
 // errCut ends a stream without a reply, as a cut network would.
 var errCut = errors.New("peer is not allowed")
 
@@ -72,13 +76,13 @@ func (t *Transport) greet(conn net.Conn, h wireHello) error {
 	}
 	switch {
 	case reply.Code != 0 && int(reply.Code) <= len(refusals):
-		return fmt.Errorf("refused: %w: %.200q", refusals[reply.Code-1], reply.Text)
+		return fmt.Errorf("refused: %w: %.400q", refusals[reply.Code-1], reply.Text)
 	case reply.Code != 0:
 		return fmt.Errorf("refused with unknown code %d: %.200q", reply.Code, reply.Text)
 	case reply.ID != h.To:
 		return fmt.Errorf("%w: wanted %s, found %.64q", ErrWrongServer, h.To, reply.ID)
 	case foreign(h.Cluster, reply.Cluster):
-		return fmt.Errorf("%w: ours is %s, theirs %.64q", ErrWrongCluster, h.Cluster, reply.Cluster)
+		return fmt.Errorf("%w: ours is %s, theirs %.64q; %s", ErrWrongCluster, h.Cluster, reply.Cluster, joinAnew)
 	}
 	return nil
 }
@@ -132,7 +136,7 @@ func (t *Transport) judge(h wireHello, own string) error {
 	case h.From == "" || len(h.From) > maxName || len(h.Cluster) > maxName:
 		return fmt.Errorf("%w: sender's id or cluster id is empty or over-long", ErrWrongServer)
 	case foreign(own, h.Cluster):
-		return fmt.Errorf("%w: here %.64q, there %.64q", ErrWrongCluster, own, h.Cluster)
+		return fmt.Errorf("%w: here %.64q, there %.64q; %s", ErrWrongCluster, own, h.Cluster, joinAnew)
 	case h.To != string(t.cfg.ID):
 		return fmt.Errorf("%w: this is %s, not %.64q", ErrWrongServer, t.cfg.ID, h.To)
 	case core.ServerID(h.From) == t.cfg.ID:
