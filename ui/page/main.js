@@ -254,8 +254,8 @@ function restart() {
   faults.clear();
   draw();
   if (document.visibilityState === "hidden") return;
-  drawState();
   follows[route.view](listening.signal);
+  drawState(); // not live before the first answer
   followLeader(listening.signal);
   readSelf(listening.signal);
 }
