@@ -36,7 +36,8 @@ type Agent struct {
 	syncer    *local.Syncer
 	router    *router
 	uplink    *uplink
-	quorum    *quorum // nil in client mode
+	quorum    *quorum        // nil in client mode
+	sessions  *sessionTimers // nil in client mode
 	bootstrap *bootstrapper
 	listeners []listener
 	dns       *dnsFront // nil where it is off
@@ -140,6 +141,7 @@ func (a *Agent) becomeServer() error {
 		Name: "muster_leader_contradicted_failures_total",
 		Help: "Members that gossip took for failed and that answered this server, while it led.",
 	})
+	a.sessions = &sessionTimers{store: a.quorum.store, propose: a.quorum.Propose, confirm: a.quorum.ReadIndex, logger: a.logger}
 	if err := errors.Join(a.opts.Registry.Register(newCatalogMetrics(a.quorum.store)), a.opts.Registry.Register(a.contradictions)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
@@ -307,7 +309,10 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 			store: a.quorum.store, propose: a.quorum.Propose, reapAfter: a.reapAfter,
 			ask: a.ask, doubtFor: a.doubtFor, contradictions: a.contradictions, logger: a.logger,
 		}
+		duties := sync.WaitGroup{}
+		duties.Go(func() { a.sessions.run(lead) })
 		r.run(lead)
+		duties.Wait()
 		if ctx.Err() == nil {
 			a.logger.Info("this server no longer leads", "term", term)
 		}

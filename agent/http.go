@@ -19,6 +19,7 @@ import (
 	"muster/api/catalogapi"
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
+	"muster/api/sessionapi"
 	"muster/ui"
 )
 
@@ -65,6 +66,7 @@ func (a *Agent) openAPI() error {
 		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
 		kvapi.Routes(),
+		sessionapi.Routes(a.sessions),
 		operatorapi.Routes(quorum),
 	)
 	if err != nil {

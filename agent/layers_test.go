@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"api/agentapi":        {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/catalogapi":      {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/kvapi":           {"api", "catalog", "catalog/state", "catalog/acl"},
+	"api/sessionapi":      {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/operatorapi":     {"api", "catalog", "catalog/state", "catalog/acl"},
 	"agent/config":        {"catalog", "agent/checks", "agent/dns", "agent/local", "gossip", "consensus", "api"},
 	"agent":               {"*"},

@@ -23,6 +23,7 @@ import (
 	"muster/api/catalogapi"
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
+	"muster/api/sessionapi"
 	"muster/catalog"
 	"muster/catalog/acl"
 	"muster/catalog/state"
@@ -339,6 +340,13 @@ func (a *fakeAgent) Self() agentapi.Self {
 	}
 }
 
+// fakeTimers renew every session that is there.
+type fakeTimers struct{ replica *fakeReplica }
+
+func (f fakeTimers) Renew(_ context.Context, id string) (*catalog.Session, error) {
+	return f.replica.store.View().Session(id), nil
+}
+
 // fakeQuorum is a quorum of one.
 type fakeQuorum struct{}
 
@@ -378,7 +386,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), operatorapi.Routes(fakeQuorum{}), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), operatorapi.Routes(fakeQuorum{}), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,10 @@ const (
 	hopsHeader = "X-Muster-Hops"
 	maxHops    = 2
 
+	// agentHeader names the agent that was asked first. It counts on the cluster
+	// port only.
+	agentHeader = "X-Muster-Agent"
+
 	// notDoneHeader marks a failure that is known to have had no effect.
 	notDoneHeader = "X-Muster-Not-Done"
 
@@ -143,6 +147,7 @@ func (c *call) outbound(addr string) *http.Request {
 		out.Header.Del(name)
 	}
 	out.Header.Set(hopsHeader, strconv.Itoa(c.hops-1))
+	out.Header.Set(agentHeader, c.req.Agent)
 	out.Body, out.GetBody, out.TransferEncoding = http.NoBody, nil, nil
 	if out.ContentLength = int64(len(c.req.Body)); out.ContentLength > 0 {
 		out.Body = io.NopCloser(bytes.NewReader(c.req.Body))

@@ -64,6 +64,8 @@ type Route struct {
 	// Command makes a Write's command. The answer to one that took effect is true,
 	// unless Render has another.
 	Command func(r *Request) (catalog.Command, error)
+	// Lead answers a Write that needs no entry of the log, on the leader.
+	Lead func(r *Request) (any, error)
 	// Do answers a Local.
 	Do func(r *Request) (any, error)
 
@@ -97,6 +99,7 @@ type Request struct {
 	Options Options
 	Token   string
 	Accept  string // the header
+	Agent   string // the node name of the agent that was asked first
 	Authz   acl.Authorizer
 	Body    []byte // of all methods but GET
 	Streams bool   // the answer goes out as events, whose data is JSON

@@ -121,6 +121,9 @@ func (c *call) parse() (err error) {
 		}
 	}
 	c.req.Token = tokenOf(c.r, q)
+	if c.req.Agent = c.s.cfg.NodeName; c.cluster {
+		c.req.Agent = c.r.Header.Get(agentHeader)
+	}
 	if c.row.Kind == Read {
 		if c.req.Options, err = parseOptions(q); err != nil {
 			return err

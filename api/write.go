@@ -30,6 +30,13 @@ func (c *call) commit(ctx context.Context) error {
 	if err := c.authorize(); err != nil {
 		return err
 	}
+	if c.row.Lead != nil {
+		answer, err := c.row.Lead(c.req)
+		if err != nil {
+			return err
+		}
+		return c.render(answer)
+	}
 	cmd, err := c.row.Command(c.req)
 	if err != nil {
 		return err

@@ -10,6 +10,10 @@ const (
 	OpDeregister  Op = 2
 	OpCoordinates Op = 3
 	OpKV          Op = 4
+
+	OpCreateSession  Op = 5
+	OpDestroySession Op = 6
+	OpEndLockDelays  Op = 7
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

@@ -70,6 +70,12 @@ func newCommand(op Op) Command {
 		return new(Coordinates)
 	case OpKV:
 		return new(KV)
+	case OpCreateSession:
+		return new(CreateSession)
+	case OpDestroySession:
+		return new(DestroySession)
+	case OpEndLockDelays:
+		return new(EndLockDelays)
 	}
 	return nil
 }

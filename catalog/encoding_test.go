@@ -26,8 +26,13 @@ func TestEncodeCommand_Golden(t *testing.T) {
 		"small":    valid(),
 		"coordinates": &Coordinates{Updates: []NodeCoordinate{{Node: "n1", Coord: &coordinate.Coordinate{
 			Vec: []float64{0, 1.5, -2, 0, 0, 0, 0, 1}, Error: 1.5, Adjustment: -0.25, Height: 1e-05}}}},
-		"kv":         &KV{Verb: KVCAS, Key: "a//\xff\x00", Value: []byte{0, 1}, Flags: 1 << 63, Index: 7},
-		"deregister": &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
+		"kv":   &KV{Verb: KVCAS, Key: "a//\xff\x00", Value: []byte{0, 1}, Flags: 1 << 63, Index: 7},
+		"lock": &KV{Verb: KVLock, Key: "k", Session: "s"},
+		"create-session": &CreateSession{Session{ID: "s", Node: "n", LockDelay: time.Second, Behavior: BehaviorDelete, TTL: "10s",
+			NodeChecks: []string{SerfHealth}, ServiceChecks: []ServiceCheck{{ID: "c"}}}},
+		"destroy-session": &DestroySession{ID: "s"},
+		"end-lock-delays": &EndLockDelays{Delays: []LockDelay{{Key: "k", Delay: time.Second, Index: 9}}},
+		"deregister":      &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
 	} {
 		path := filepath.Join("testdata", name+"-v1.golden")
 		got, err := EncodeCommand(c)

@@ -30,16 +30,19 @@ const (
 	KVDelete     KVVerb = 3
 	KVDeleteCAS  KVVerb = 4 // delete, where the entry's ModifyIndex is Index
 	KVDeleteTree KVVerb = 5 // delete all entries whose key begins with Key, which may be empty
+	KVLock       KVVerb = 6 // set, and hold the entry as Session, where nobody else does and no lock-delay is on
+	KVUnlock     KVVerb = 7 // set, and hold the entry no more, where Session does
 )
 
 // KV changes the key/value store. Its result's Value is a bool: whether the
 // condition that the verb has was met; true for verbs that have none.
 type KV struct {
-	Verb  KVVerb
-	Key   string
-	Value []byte
-	Flags uint64
-	Index uint64
+	Verb    KVVerb
+	Key     string
+	Value   []byte
+	Flags   uint64
+	Index   uint64
+	Session string `codec:",omitempty"`
 }
 
 // Op implements Command.

@@ -29,6 +29,8 @@ func Routes() []api.Route {
 			Params: []api.Param{
 				{Name: "flags", Doc: "a number of the user's own, of 64 bits"},
 				{Name: "cas", Doc: "only if the entry's ModifyIndex is this, or with 0 if there is none"},
+				{Name: "acquire", Doc: "lock the entry for this session, if no other holds it"},
+				{Name: "release", Doc: "unlock the entry, if this session holds it"},
 			},
 			ACL:     api.Rule{Resource: acl.Key, Access: acl.Write, Name: key},
 			Command: put, Answer: true, Render: done,

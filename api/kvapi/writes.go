@@ -28,9 +28,10 @@ func put(r *api.Request) (catalog.Command, error) {
 	case r.Has("cas"):
 		cmd.Verb = catalog.KVCAS
 		cmd.Index, err = number(r, "cas")
-	case r.Has("acquire"), r.Has("release"):
-		return nil, catalog.Errorf(catalog.Internal, "invalid session %q: this version has no sessions yet",
-			r.Query.Get("acquire")+r.Query.Get("release"))
+	case r.Has("acquire"):
+		cmd.Verb, cmd.Session = catalog.KVLock, r.Query.Get("acquire")
+	case r.Has("release"):
+		cmd.Verb, cmd.Session = catalog.KVUnlock, r.Query.Get("release")
 	}
 	return cmd, err
 }

@@ -22,6 +22,9 @@ type plan struct {
 	coordinates    []*catalog.NodeCoordinate
 	removeKV       []*catalog.KVPair
 	putKV          []*catalog.KVPair
+	removeSession  *catalog.Session
+	putSession     *catalog.Session
+	endDelays      []*catalog.LockDelay
 
 	value any // of the result
 }
@@ -29,7 +32,7 @@ type plan struct {
 // changes reports whether carrying the plan out makes any difference.
 func (p *plan) changes() bool {
 	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates)+
-		len(p.removeKV)+len(p.putKV) > 0 ||
+		len(p.removeKV)+len(p.putKV)+len(p.endDelays) > 0 || p.removeSession != nil || p.putSession != nil ||
 		p.node != nil || p.service != nil || p.source != nil
 }
 
@@ -46,6 +49,10 @@ var operations = map[catalog.Op]func(reader, catalog.Command) plan{
 	catalog.OpDeregister:  row(planDeregister),
 	catalog.OpCoordinates: row(planCoordinates),
 	catalog.OpKV:          row(planKV),
+
+	catalog.OpCreateSession:  row(planCreateSession),
+	catalog.OpDestroySession: row(planDestroySession),
+	catalog.OpEndLockDelays:  row(planEndLockDelays),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {

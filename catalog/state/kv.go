@@ -38,6 +38,8 @@ func planKV(r reader, c *catalog.KV) plan {
 		return plan{value: true, removeKV: []*catalog.KVPair{old}}
 	case catalog.KVDeleteTree:
 		return plan{value: true, removeKV: slices.Collect(r.kvBelow(c.Key))}
+	case catalog.KVLock, catalog.KVUnlock:
+		return planLock(r, old, c)
 	}
 	return refuse(catalog.Invalid, "unknown KV verb %d", c.Verb)
 }

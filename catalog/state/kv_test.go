@@ -20,36 +20,45 @@ var modelKeys = []string{"", "a", "a/", "a/b", "a//b", "A", "b\x00"}
 func kvCommands() *rapid.Generator[catalog.Command] {
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
 		return &catalog.KV{
-			Verb:  catalog.KVVerb(rapid.IntRange(1, 5).Draw(t, "verb")),
-			Key:   rapid.SampledFrom(modelKeys[1:]).Draw(t, "key"),
-			Value: rapid.SliceOfN(rapid.Byte(), 0, 1).Draw(t, "value"),
-			Flags: rapid.Uint64Range(0, 1).Draw(t, "flags"),
-			Index: rapid.Uint64Range(0, 12).Draw(t, "index"),
+			Verb:    catalog.KVVerb(rapid.IntRange(1, 7).Draw(t, "verb")),
+			Key:     rapid.SampledFrom(modelKeys[1:]).Draw(t, "key"),
+			Value:   rapid.SliceOfN(rapid.Byte(), 0, 1).Draw(t, "value"),
+			Flags:   rapid.Uint64Range(0, 1).Draw(t, "flags"),
+			Session: rapid.SampledFrom(modelSessions).Draw(t, "session"),
+			Index:   rapid.Uint64Range(0, 12).Draw(t, "index"),
 		}
 	})
 }
 
 // changeKV is what a KV command does, as plainly as it can be said.
-func (m model) changeKV(index uint64, c *catalog.KV) {
-	old, there := m.kv[c.Key]
+func (m model) changeKV(index uint64, c *catalog.KV) error {
+	old := m.kv[c.Key]
 	switch c.Verb {
 	case catalog.KVCAS:
 		if old.ModifyIndex != c.Index {
-			return
+			return nil
 		}
 		fallthrough
 	case catalog.KVSet:
-		if there && bytes.Equal(old.Value, c.Value) && old.Flags == c.Flags {
-			return
+		m.set(index, c, old.Session, old.LockIndex)
+	case catalog.KVLock:
+		_, lives := m.sessions[c.Session]
+		_, delayed := m.delays[c.Key]
+		switch {
+		case !lives:
+			return fmt.Errorf("invalid session")
+		case old.Session == c.Session:
+			m.set(index, c, c.Session, old.LockIndex)
+		case old.Session == "" && !delayed:
+			m.set(index, c, c.Session, old.LockIndex+1)
 		}
-		e := catalog.KVPair{Key: c.Key, Flags: c.Flags, Indexes: catalog.Indexes{CreateIndex: index, ModifyIndex: index}}
-		if len(c.Value) > 0 {
-			e.Value = c.Value
+	case catalog.KVUnlock:
+		if c.Session == "" {
+			return fmt.Errorf("missing session")
 		}
-		if there {
-			e.CreateIndex = old.CreateIndex
+		if old.Session == c.Session {
+			m.set(index, c, "", old.LockIndex)
 		}
-		m.kv[c.Key] = e
 	case catalog.KVDeleteCAS:
 		if old.ModifyIndex == c.Index {
 			delete(m.kv, c.Key)
@@ -63,6 +72,7 @@ func (m model) changeKV(index uint64, c *catalog.KV) {
 			}
 		}
 	}
+	return nil
 }
 
 func set(key, value string) *catalog.KV {

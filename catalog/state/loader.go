@@ -45,6 +45,10 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadKV(body)
 	case recordKVGone:
 		return l.loadKVGone(body)
+	case recordSession:
+		return l.loadSession(body)
+	case recordDelay:
+		return l.loadLockDelay(body)
 	}
 	return fmt.Errorf("unknown kind %d", kind)
 }

@@ -29,7 +29,10 @@ func commands() *rapid.Generator[catalog.Command] {
 	})
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
 		op := rapid.IntRange(0, 6).Draw(t, "op")
-		if op > 4 {
+		if op == 6 {
+			return sessionCommands().Draw(t, "session")
+		}
+		if op == 5 {
 			return kvCommands().Draw(t, "kv")
 		}
 		if op == 4 {
@@ -87,14 +90,16 @@ type model struct {
 	seqs     map[string]uint64
 	coords   map[string]catalog.NodeCoordinate
 	kv       map[string]catalog.KVPair
+	sessions map[string]catalog.Session
+	delays   map[string]catalog.LockDelay
 }
 
 func newModel() model {
-	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}}
+	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}}
 }
 
 func (m model) clone() model {
-	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv)}
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays)}
 }
 
 func (m model) apply(index uint64, c catalog.Command) (model, error) {
@@ -118,7 +123,21 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 			return m, err
 		}
 	case *catalog.KV:
-		next.changeKV(index, c)
+		if err := next.changeKV(index, c); err != nil {
+			return m, err
+		}
+	case *catalog.CreateSession:
+		if err := next.createSession(index, c.Session); err != nil {
+			return m, err
+		}
+	case *catalog.DestroySession:
+		next.endSession(index, c.ID)
+	case *catalog.EndLockDelays:
+		for _, d := range c.Delays {
+			if next.delays[d.Key].Index == d.Index {
+				delete(next.delays, d.Key)
+			}
+		}
 	case *catalog.Coordinates:
 		for _, u := range c.Updates {
 			if n, ok := next.nodes[catalog.Fold(u.Node)]; ok {
@@ -135,6 +154,11 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 			delete(next.checks, [2]string{node, check})
 		default:
 			next.dropNode(node)
+		}
+	}
+	for id, s := range next.sessions {
+		if next.mayLive(s) != nil {
+			next.endSession(index, id)
 		}
 	}
 	return next, nil
@@ -254,6 +278,12 @@ func (m model) describe() string {
 	for _, key := range slices.Sorted(maps.Keys(m.kv)) {
 		fmt.Fprintf(&b, "%s\n", asJSON(m.kv[key]))
 	}
+	for _, id := range slices.Sorted(maps.Keys(m.sessions)) {
+		fmt.Fprintf(&b, "%s\n", asJSON(m.sessions[id]))
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.delays)) {
+		fmt.Fprintf(&b, "%s\n", asJSON(m.delays[key]))
+	}
 	return b.String()
 }
 
@@ -274,6 +304,12 @@ func describeView(v *View) string {
 	for _, e := range v.KVBelow("") {
 		fmt.Fprintf(&b, "%s\n", asJSON(e))
 	}
+	for _, s := range v.Sessions() {
+		fmt.Fprintf(&b, "%s\n", asJSON(s))
+	}
+	for _, d := range v.LockDelays() {
+		fmt.Fprintf(&b, "%s\n", asJSON(d))
+	}
 	return b.String()
 }
 
@@ -292,12 +328,16 @@ func questions() map[string]func(*View) any {
 		"services":  func(v *View) any { return v.Services() },
 		"names":     func(v *View) any { return v.ServiceNames() },
 		"instances": func(v *View) any { return v.AllInstances() },
+		"sessions":  func(v *View) any { return v.Sessions() },
+		"session":   func(v *View) any { return v.Session("s1") },
+		"delays":    func(v *View) any { return v.LockDelays() },
 		"places":    func(v *View) any { return v.Coordinates() },
 		"on 1": func(v *View) any {
 			return v.ServicesOn(func(n *catalog.Node) bool { return n.Address == "1" })
 		},
 	}
 	for _, n := range []string{"a", "b", "c"} {
+		qs["sessions on "+n] = func(v *View) any { return v.SessionsOn(n) }
 		qs["node "+n] = func(v *View) any { return []any{v.Node(n), v.NodeServices(n)} }
 		qs["node checks "+n] = func(v *View) any { return v.NodeChecks(n) }
 	}

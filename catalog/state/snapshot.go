@@ -49,6 +49,8 @@ const (
 	recordCoord   = 7
 	recordKV      = 8
 	recordKVGone  = 9
+	recordSession = 10
+	recordDelay   = 11
 )
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -112,6 +114,12 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 	}
 	for g := range each[*goneRow](s.reader, tableKVGone, byIDPrefix, "") {
 		w.record(recordKVGone, g)
+	}
+	for e := range each[*catalog.Session](s.reader, tableSessions, byIDPrefix, "") {
+		w.record(recordSession, e)
+	}
+	for d := range each[*catalog.LockDelay](s.reader, tableDelays, byIDPrefix, "") {
+		w.record(recordDelay, d)
 	}
 	return w.end()
 }
@@ -219,6 +227,9 @@ func readSnapshot(in io.Reader) (*memdb.MemDB, error) {
 	}
 	if _, err := r.in.ReadByte(); err != io.EOF {
 		return nil, errors.New("there are bytes after its end")
+	}
+	if err := l.complete(); err != nil {
+		return nil, err
 	}
 	l.insert(tableMeta, &l.meta)
 	txn.Commit()

@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
@@ -163,7 +164,7 @@ func TestRestore_RefusesWhatApplyCannotWrite(t *testing.T) {
 		{"of a service \"x\" that isn't there", []rec{meta, node, {recordCheck, catalog.Check{Node: "n", CheckID: "c", ServiceID: "x", Indexes: at}}}},
 		{`service name "lie" in place of "web"`, []rec{meta, node, service, {recordCheck, catalog.Check{Node: "n", CheckID: "c", ServiceID: "s", ServiceName: "lie", Indexes: at}}}},
 		{"the index 10 of a list", []rec{{recordMeta, metaRecord{Applied: 9, Lists: []uint64{1, 10}}}}},
-		{"9 topics of lists", []rec{{recordMeta, metaRecord{Applied: 9, Lists: make([]uint64, lists+1)}}}},
+		{fmt.Sprint(lists+1, " topics of lists"), []rec{{recordMeta, metaRecord{Applied: 9, Lists: make([]uint64, lists+1)}}}},
 		{"has no record of its own", []rec{meta, {recordTopic, topicRow{Topic: Topic{Kind: TopicNodes}, Index: 1}}}},
 		{"has no record of its own", []rec{meta, {recordTopic, topicRow{Index: 1}}}},
 		{"gone = false", []rec{meta, {recordTopic, topicRow{Topic: Topic{TopicNode, "n"}, Index: 1}}}},

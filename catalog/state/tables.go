@@ -19,6 +19,8 @@ const (
 	tableCoords   = "coords"   // *catalog.NodeCoordinate
 	tableKV       = "kv"       // *catalog.KVPair
 	tableKVGone   = "kv_gone"  // *goneRow
+	tableSessions = "sessions" // *catalog.Session
+	tableDelays   = "delays"   // *catalog.LockDelay
 	tableMeta     = "meta"     // *metaRow, one
 )
 
@@ -33,6 +35,9 @@ const (
 	byMesh          = "mesh"           // services: the service they give mesh access to
 	byNodeService   = "node_service"   // checks: node and service ID, "" for node checks
 	byStatus        = "status"         // checks: their state
+	byNode          = "node"           // sessions: their node
+	bySession       = "session"        // KV entries: the session that holds them
+	bySessionPrefix = "session_prefix" // the same, for all that are held
 	byAge           = "age"            // topics of what is gone, sources, KV entries: oldest first
 	byAgePrefix     = "age_prefix"     // the same, for lookups with an empty key
 )
@@ -177,10 +182,18 @@ var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 	tableKV: table(tableKV,
 		primary(func(e *catalog.KVPair) string { return e.Key }),
 		secondary(byAge, false, func(e *catalog.KVPair) (string, bool) { return ageKey(e.ModifyIndex), true }),
+		secondary(bySession, false, func(e *catalog.KVPair) (string, bool) { return e.Session + "\x00", e.Session != "" }),
 	),
 	tableKVGone: table(tableKVGone,
 		primary(func(g *goneRow) string { return g.Key }),
 		secondary(byAge, false, func(g *goneRow) (string, bool) { return ageKey(g.Index), true }),
+	),
+	tableSessions: table(tableSessions,
+		primary(func(s *catalog.Session) string { return s.ID + "\x00" }),
+		secondary(byNode, false, func(s *catalog.Session) (string, bool) { return named(s.Node) }),
+	),
+	tableDelays: table(tableDelays,
+		primary(func(d *catalog.LockDelay) string { return d.Key }),
 	),
 	tableMeta: table(tableMeta,
 		primary(func(*metaRow) string { return metaKey }),

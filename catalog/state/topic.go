@@ -15,6 +15,8 @@ type TopicKind uint8
 //	                 its new names; Services if it is new, gone, or its name or
 //	                 tags changed
 //	a coordinate     Coordinates
+//	a session        Sessions; KV and KVPrefix of what it held when it ends
+//	a lock-delay     LockDelays
 //	a KV entry       KV of its key, KVPrefix of each prefix of that
 //	a check          NodeChecks of its node, Checks of all and of its old and its
 //	                 new state; Service and Mesh of its service or, for a node's
@@ -38,6 +40,9 @@ const (
 	// entry whose key begins with a prefix wakes those who wait for the prefix.
 	TopicKV       TopicKind = 10 // an entry; key: its key
 	TopicKVPrefix TopicKind = 11 // all entries below a prefix; key: the prefix
+
+	TopicSessions   TopicKind = 12 // sessions; no key
+	TopicLockDelays TopicKind = 13 // lock-delays; no key
 )
 
 // Topic names something in the store that reads depend on and writes move. It
@@ -52,7 +57,7 @@ func topicOf(kind TopicKind, name string) Topic { return Topic{kind, catalog.Fol
 
 // lists is the number of topics that are about whole lists. There are few, many
 // writes move them, and they are never gone: so they have no rows of their own.
-const lists = 8
+const lists = 10
 
 // listOf is the place of a topic in metaRow.Lists; ok is false for one that has
 // a row. Places are part of the snapshot format.
@@ -74,6 +79,10 @@ func listOf(t Topic) (place int, ok bool) {
 		return 6, true
 	case Topic{Kind: TopicCoordinates}:
 		return 7, true
+	case Topic{Kind: TopicSessions}:
+		return 8, true
+	case Topic{Kind: TopicLockDelays}:
+		return 9, true
 	}
 	return 0, false
 }

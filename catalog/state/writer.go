@@ -58,6 +58,16 @@ func (w *writer) carryOut(index uint64, p *plan) {
 		w.insert(tableCoords, c)
 		w.touch(Topic{Kind: TopicCoordinates})
 	}
+	if p.removeSession != nil {
+		w.removeSession(p.removeSession)
+	}
+	if p.putSession != nil {
+		w.putSession(p.putSession)
+	}
+	for _, d := range p.endDelays {
+		w.delete(tableDelays, d)
+		w.touch(Topic{Kind: TopicLockDelays})
+	}
 	for _, e := range p.removeKV {
 		w.removeKV(e)
 	}
@@ -76,6 +86,9 @@ func (w *writer) putNode(n *catalog.Node) {
 
 func (w *writer) removeNode(n *catalog.Node) {
 	// Collected first: an iterator doesn't outlive a write to what it ranges over.
+	for _, s := range slices.Collect(w.sessionsOn(n.Node)) {
+		w.removeSession(s)
+	}
 	checks := slices.Collect(w.checksOn(n.Node))
 	services := slices.Collect(w.servicesOn(n.Node))
 	w.touchNode(n)
@@ -146,11 +159,15 @@ func (w *writer) putCheck(c *catalog.Check) {
 	w.stamp(&c.Indexes)
 	w.insert(tableChecks, c)
 	w.touchCheck(c)
+	if c.Status == catalog.StatusCritical {
+		w.endSessions(c.Node, c.CheckID)
+	}
 }
 
 func (w *writer) removeCheck(c *catalog.Check) {
 	w.delete(tableChecks, c)
 	w.touchCheck(c)
+	w.endSessions(c.Node, c.CheckID)
 }
 
 func (w *writer) touchCheckLists(c *catalog.Check) {
