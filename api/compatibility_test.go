@@ -143,6 +143,9 @@ Where Muster answers differently, and why:
   gives the index of the whole store for what is absent, it is the newest of the
   deletions that are forgotten. A query for `+"`?keys`"+` or `+"`?raw`"+` sleeps through
   writes that change neither. Keys keep their doubled slashes, and may hold NUL.
+- A session lives for twice its TTL without being renewed, as in Consul, and a new
+  leader gives all sessions and lock-delays their time anew. Setting a locked entry
+  keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.
 - Filters also take `+"`any`"+` and `+"`all`"+`.
 %s`, configBegin, config, configEnd, here, later, table.String())
 }
