@@ -49,6 +49,7 @@ type Agent struct {
 	doubtFor       time.Duration
 	ask            func(context.Context, []gossip.Member) map[string]bool
 	contradictions prometheus.Counter
+	nudge          chan struct{}
 	undo           []func() // takes back what New did, last first
 
 	// leaving is closed when this agent has left the cluster and is to end.
@@ -80,7 +81,7 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	if opts.Registry == nil {
 		opts.Registry = prometheus.NewRegistry()
 	}
-	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), reapAfter: defaultReapAfter, doubtFor: defaultDoubtFor, leaving: make(chan struct{})}
+	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), reapAfter: defaultReapAfter, doubtFor: defaultDoubtFor, nudge: make(chan struct{}, 1), leaving: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -307,7 +308,7 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		r := &reconciler{
 			self: core.ServerID(a.nodeID), pool: a.pool, node: a.quorum.node,
 			store: a.quorum.store, propose: a.quorum.Propose, reapAfter: a.reapAfter,
-			ask: a.ask, doubtFor: a.doubtFor, contradictions: a.contradictions, logger: a.logger,
+			ask: a.ask, doubtFor: a.doubtFor, contradictions: a.contradictions, nudge: a.nudge, logger: a.logger,
 		}
 		duties := sync.WaitGroup{}
 		duties.Go(func() { a.sessions.run(lead) })

@@ -50,7 +50,7 @@ func (a *Agent) openAPI() error {
 	}
 	var quorum operatorapi.Quorum
 	if a.quorum != nil {
-		deps.Replica, quorum = usersQuorum{a.quorum, a.pool, a.logger}, quorumAPI{a}
+		deps.Replica, quorum = usersQuorum{a.quorum, a.pool, a.nudge, a.logger}, quorumAPI{a}
 	}
 	cfg := api.DefaultConfig()
 	cfg.Datacenter, cfg.NodeName = a.cfg.Datacenter, a.cfg.NodeName

@@ -58,7 +58,9 @@ type reconciler struct {
 	doubtFor       time.Duration
 	doubts         map[string]time.Time // failed members that answer, and since when; only run's goroutine uses it
 	contradictions prometheus.Counter
-	logger         *slog.Logger
+	// nudge asks for a look though neither gossip nor the quorum has changed.
+	nudge  <-chan struct{}
+	logger *slog.Logger
 }
 
 // run reconciles until ctx ends, as it does when this server leads no longer.
@@ -77,7 +79,18 @@ func (r *reconciler) run(ctx context.Context) {
 		if len(missing) > 0 {
 			wait = min(wait, r.reapAfter/4)
 		}
-		waitFor(ctx, wait, changed, roles)
+		r.wait(ctx, wait, changed, roles)
+	}
+}
+
+func (r *reconciler) wait(ctx context.Context, d time.Duration, changed, roles <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-roles:
+	case <-r.nudge:
 	}
 }
 

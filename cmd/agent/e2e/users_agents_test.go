@@ -118,6 +118,7 @@ func TestUsers_11_GhostsStayAwayAndOwnersAreNamed(t *testing.T) {
 		waitInstances(t, server, "web", false, 1)
 		waitCheck("service:web-0", true)
 		waitCheck("disk", true)
+		waitCheck("serfHealth", true)
 	}
 	if n := strings.Count(server.log.String(), "living agent keeps"); n != 3 {
 		t.Errorf("%d of 3 deregistrations were remarked on", n)
@@ -126,7 +127,6 @@ func TestUsers_11_GhostsStayAwayAndOwnersAreNamed(t *testing.T) {
 		t.Errorf("the log does not name the agent at %s", client.addr)
 	}
 
-	syncs := metric(t, client, `muster_local_syncs_total{kind="full"`)
 	if err := client.consul().Agent().ServiceDeregister("web-0"); err != nil {
 		t.Fatal(err)
 	}
@@ -136,12 +136,7 @@ func TestUsers_11_GhostsStayAwayAndOwnersAreNamed(t *testing.T) {
 	waitInstances(t, server, "web", false, 0)
 	waitCheck("service:web-0", false) // not orphaned
 	waitCheck("disk", false)
-	eventually(t, 20*time.Second, "five more full syncs", func() error {
-		if n := metric(t, client, `muster_local_syncs_total{kind="full"`); n < syncs+5 {
-			return fmt.Errorf("%v", n-syncs)
-		}
-		return nil
-	})
+	awaitFullSyncs(t, 5, client)
 	if got := checks(); got["disk"] || got["service:web-0"] {
 		t.Errorf("back again: %v", got)
 	}
@@ -221,20 +216,7 @@ func TestUsers_13_WhatChangesNothingWritesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	fullSyncs := func(a *agent) float64 { return metric(t, a, `muster_local_syncs_total{kind="full",result="ok"`) }
-	syncs := func(n float64) {
-		t.Helper()
-		for _, a := range agents {
-			want := fullSyncs(a) + n
-			eventually(t, 30*time.Second, fmt.Sprintf("%v full syncs of %s", n, a.name), func() error {
-				if got := fullSyncs(a); got < want {
-					return fmt.Errorf("%v are missing", want-got)
-				}
-				return nil
-			})
-		}
-	}
-	syncs(2) // what was begun is settled
+	awaitFullSyncs(t, 2, agents...) // what was begun is settled
 	paths := []string{
 		"/v1/catalog/nodes", "/v1/catalog/services", "/v1/catalog/node/client", "/v1/health/service/web", "/v1/health/node/client",
 		"/v1/health/service/db", "/v1/health/state/any", "/v1/health/checks/web",
@@ -246,7 +228,7 @@ func TestUsers_13_WhatChangesNothingWritesNothing(t *testing.T) {
 		}
 		return all
 	}
-	before, index := state(), lastLogIndex(t, server)
+	before, index := state(), appliedIndex(t, server)
 	for round := range 100 {
 		for i, a := range agents {
 			register(t, a, "web", i)
@@ -261,8 +243,8 @@ func TestUsers_13_WhatChangesNothingWritesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	syncs(12)
-	if now := lastLogIndex(t, server); now != index {
+	awaitFullSyncs(t, 12, agents...)
+	if now := appliedIndex(t, server); now != index {
 		t.Errorf("the log went from %d to %d", index, now)
 	}
 	for i, now := range state() {

@@ -47,18 +47,46 @@ func metric(t testing.TB, a *agent, prefix string) float64 {
 	return sum
 }
 
-// lastLogIndex is how far a server's Raft log has come.
-func lastLogIndex(t testing.TB, a *agent) int {
+// fullSyncs is how often an agent has compared itself with the catalog and found,
+// or made, both the same.
+func fullSyncs(a *agent) int {
+	_, _, text, err := a.tryGet("/metrics")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(text, `muster_local_syncs_total{kind="full",result="ok"} `)
+	line, _, _ := strings.Cut(rest, "\n")
+	n, _ := strconv.Atoi(line) // none so far
+	return n
+}
+
+// awaitFullSyncs waits for n more of them.
+func awaitFullSyncs(t testing.TB, n int, agents ...*agent) {
+	t.Helper()
+	for _, a := range agents {
+		want := fullSyncs(a) + n
+		eventually(t, 30*time.Second, fmt.Sprintf("%d comparisons of %s with the catalog", n, a.name), func() error {
+			if got := fullSyncs(a); got < want {
+				return fmt.Errorf("%d are missing", want-got)
+			}
+			return nil
+		})
+	}
+}
+
+// appliedIndex is how far a server has applied the Raft log: other figures of Raft
+// may be a moment old.
+func appliedIndex(t testing.TB, a *agent) int {
 	t.Helper()
 	self, err := a.consul().Agent().Self()
 	if err != nil {
 		t.Fatal(err)
 	}
 	raft, _ := self["Stats"]["raft"].(map[string]any)
-	text, _ := raft["last_log_index"].(string)
+	text, _ := raft["applied_index"].(string)
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		t.Fatalf("%s tells no last_log_index: %v", a.name, raft)
+		t.Fatalf("%s tells no applied_index: %v", a.name, raft)
 	}
 	return n
 }
@@ -168,7 +196,8 @@ func TestUsers_01_ForeignChangesWakeNobody(t *testing.T) {
 // is killed and comes back: none is shown what the filter hides or anything older
 // than before, and the last state arrives at each.
 func TestUsers_02_TheLastStateArrives(t *testing.T) {
-	s := newScene(t, 3)
+	c := newCluster(t)
+	s := &scene{cluster: c, servers: c.servers(3, "-log-level", "info"), client: c.client("client", "-log-level", "info")}
 	smallSnapshots(s)
 	for _, a := range s.agents {
 		a.start()
@@ -176,7 +205,7 @@ func TestUsers_02_TheLastStateArrives(t *testing.T) {
 	waitMembers(t, s.agents, len(s.agents))
 	s.leaderAmong(s.servers)
 	s.waitVoters(3)
-	via := s.agents[len(s.agents)-1]
+	via := s.client
 	if _, err := via.consul().Catalog().Register(&consul.CatalogRegistration{Node: "host", Address: "192.0.2.1"}, nil); err != nil {
 		t.Fatal(err)
 	}
