@@ -58,6 +58,8 @@ type reconciler struct {
 	doubtFor       time.Duration
 	doubts         map[string]time.Time // failed members that answer, and since when; only run's goroutine uses it
 	contradictions prometheus.Counter
+	// met are the members that this leader saw when it looked last.
+	met map[string]gossip.Status
 	// nudge asks for a look though neither gossip nor the quorum has changed.
 	nudge  <-chan struct{}
 	logger *slog.Logger
@@ -116,6 +118,10 @@ func (r *reconciler) reconcile(ctx context.Context, missing map[string]time.Time
 		}
 	}
 	errs = append(errs, r.reap(ctx, known, missing), r.reconcileQuorum(ctx, members))
+	r.met = make(map[string]gossip.Status, len(members))
+	for _, m := range members {
+		r.met[m.Name] = m.Status
+	}
 	return errors.Join(errs...)
 }
 
@@ -217,6 +223,9 @@ func (r *reconciler) reap(ctx context.Context, known map[string]bool, missing ma
 		}
 		gone[n.Node] = true
 		since, seen := missing[n.Node]
+		if last, met := r.met[n.Node]; met && last != gossip.StatusAlive {
+			since, seen = time.Time{}, true // it has been declared gone, and is not just unknown
+		}
 		switch {
 		case !seen:
 			missing[n.Node] = time.Now()
