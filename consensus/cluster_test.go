@@ -249,6 +249,34 @@ func (c *cluster) propose(line string) {
 	}
 }
 
+// proposeWhereItIsTaken proposes a line at one server after the other until one
+// takes it; a busy machine may change leaders on the way, so it may be there
+// twice. It can be called by any goroutine.
+func (c *cluster) proposeWhereItIsTaken(line string) (*peer, any, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	for {
+		var err error
+		for _, p := range c.peers {
+			changed := p.Changed()
+			var got any
+			if got, _, err = p.Propose(ctx, []byte(line)); err == nil {
+				return p, got, nil
+			}
+			if p.IsLeader() || p.Leader() != "" {
+				continue
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, nil, err
+		}
+	}
+}
+
 // agree waits until all running servers hold exactly lines.
 func (c *cluster) agree(lines []string) {
 	c.t.Helper()

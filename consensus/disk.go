@@ -3,6 +3,7 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"muster/consensus/core"
 	"muster/consensus/wal"
@@ -111,7 +112,7 @@ type fill struct {
 	disk *disk
 	cfg  *Config
 	msg  core.Message
-	ok   bool
+	err  error // why nothing was read
 }
 
 // needsFill says whether the core left the payload of m to the driver.
@@ -120,18 +121,17 @@ func needsFill(m core.Message) bool {
 }
 
 // run reads. What is no longer there is not fatal: the log was compacted or
-// truncated since the core asked, and the core asks again for what there is.
+// truncated since the core asked, and the core asks again for what there is. Nor
+// is a failed read: it says nothing about what this server acknowledged.
 func (f *fill) run() error {
-	var err error
 	if f.msg.Kind == core.MsgSnapshot {
-		f.msg.Data, f.msg.Done, err = f.disk.log.Snapshots().ReadChunk(*f.msg.Snapshot, f.msg.Offset, f.cfg.ChunkBytes)
+		f.msg.Data, f.msg.Done, f.err = f.disk.log.Snapshots().ReadChunk(*f.msg.Snapshot, f.msg.Offset, f.cfg.ChunkBytes)
 	} else {
-		f.msg.Entries, err = f.disk.log.Entries(f.msg.Prev.Index+1, f.msg.Fill, f.cfg.MaxAppendBytes)
+		f.msg.Entries, f.err = f.disk.log.Entries(f.msg.Prev.Index+1, f.msg.Fill, f.cfg.MaxAppendBytes)
 		f.msg.Fill = 0
 	}
-	f.ok = err == nil
-	if _, corrupt := errors.AsType[*wal.CorruptError](err); corrupt {
-		return fmt.Errorf("read for server %s: %w", f.msg.To, err)
+	if _, corrupt := errors.AsType[*wal.CorruptError](f.err); corrupt {
+		return fmt.Errorf("read for server %s: %w", f.msg.To, f.err)
 	}
 	return nil
 }
@@ -140,7 +140,20 @@ func (f *fill) run() error {
 // has the log changed by nothing but appending since the core asked, so that
 // Prev and what was read behind it are still those that the core meant.
 func (f *fill) finish(e *Engine) {
-	if f.ok && e.leads(f.msg.Term) {
+	switch {
+	case f.err == nil && e.leads(f.msg.Term):
 		e.host.Send(f.msg)
+	case f.err != nil && !gone(f.err) && e.now >= e.readWarnAt:
+		e.readWarnAt = e.now + readWarnEvery
+		e.log.Error("reading from disk what a server lacks failed; it is tried again", "server", f.msg.To, "dir", e.cfg.Dir, "error", f.err)
 	}
+}
+
+// readWarnEvery bounds how often failed reads, which are tried again at once, are
+// logged.
+const readWarnEvery = core.Instant(time.Second)
+
+// gone says whether what was to be read has been dropped or replaced meanwhile.
+func gone(err error) bool {
+	return errors.Is(err, wal.ErrCompacted) || errors.Is(err, wal.ErrBeyondEnd) || errors.Is(err, wal.ErrNoSnapshot)
 }

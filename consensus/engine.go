@@ -78,6 +78,8 @@ type Engine struct {
 	room      room
 	held      uint64 // appends from which commands were dropped for lack of room
 
+	readWarnAt core.Instant // failed reads are logged again
+
 	// Snapshots (see snapshot.go).
 	snapshot      core.SnapshotMeta // newest on this disk
 	snapshotting  bool              // one is being taken

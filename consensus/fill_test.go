@@ -1,9 +1,14 @@
 package consensus
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"syscall"
 	"testing"
 
 	"muster/consensus/core"
+	"muster/consensus/wal"
 )
 
 // outbox is a Host that keeps what is sent.
@@ -30,11 +35,36 @@ func TestFill_IsSentOnlyByTheLeaderOfItsTerm(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			host := new(outbox)
 			e := &Engine{host: host, status: core.Status{Role: tc.role, Term: tc.term}}
-			f := &fill{ok: tc.read, msg: core.Message{Kind: core.MsgAppend, Term: 2, To: "b"}}
+			f := &fill{msg: core.Message{Kind: core.MsgAppend, Term: 2, To: "b"}}
+			if !tc.read {
+				f.err = wal.ErrCompacted
+			}
 			f.finish(e)
 			if len(host.sent) != tc.sent {
 				t.Errorf("%d messages left, want %d", len(host.sent), tc.sent)
 			}
 		})
+	}
+}
+
+// A disk that can't be read is no reason to stop, but one to be told of: once a
+// second, however often the core asks.
+func TestFill_FailedReadsAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	e := &Engine{host: new(outbox), log: slog.New(slog.NewTextHandler(&out, nil)), status: core.Status{Role: core.Leader, Term: 2}, now: 1}
+	for range 3 {
+		f := &fill{err: syscall.EIO, msg: core.Message{Kind: core.MsgAppend, Term: 2, To: "b"}}
+		f.finish(e)
+	}
+	if log := out.String(); strings.Count(log, "input/output error") != 1 || !strings.Contains(log, "server=b") {
+		t.Errorf("the log says %q", log)
+	}
+	out.Reset()
+	for _, err := range []error{wal.ErrCompacted, wal.ErrBeyondEnd, wal.ErrNoSnapshot} {
+		e.now += 2 * readWarnEvery
+		(&fill{err: err, msg: core.Message{Kind: core.MsgAppend, Term: 2, To: "b"}}).finish(e)
+	}
+	if out.Len() > 0 {
+		t.Errorf("what is gone is no failure, but the log says %q", out.String())
 	}
 }

@@ -14,7 +14,9 @@ import (
 	"muster/consensus/wal/memfs"
 )
 
-// onDisks starts a cluster whose servers have disks of their own.
+// onDisks starts a cluster whose servers have disks of their own. Its election
+// timeouts are long enough that a busy machine makes no leader lose its place, and
+// leave outcomes unknown, which these tests are not about.
 func onDisks(t *testing.T, n int) (*cluster, map[core.ServerID]*memfs.FS) {
 	t.Helper()
 	disks := make(map[core.ServerID]*memfs.FS)
@@ -24,6 +26,7 @@ func onDisks(t *testing.T, n int) (*cluster, map[core.ServerID]*memfs.FS) {
 		}
 		cfg.FS = disks[cfg.ID]
 		cfg.SegmentBytes = 64 << 10
+		cfg.Timing = core.DefaultTiming().Scaled(4)
 	}), disks
 }
 

@@ -52,6 +52,8 @@ type wireHello struct {
 	Lane     uint8
 }
 
+func (h wireHello) lane() laneKey { return laneKey{core.ServerID(h.From), laneKind(h.Lane)} }
+
 type wireReply struct {
 	Protocol uint64
 	Cluster  string
@@ -87,7 +89,8 @@ func (t *Transport) greet(conn net.Conn, h wireHello) error {
 	return nil
 }
 
-// welcome is the acceptor's half: it reads the hello, judges it, and replies.
+// welcome is the acceptor's half: it reads the hello, judges it, enters the
+// stream if it is welcome, and replies.
 // No message has been read when it refuses.
 func (t *Transport) welcome(r *frameReader) (wireHello, error) {
 	var h wireHello
@@ -119,6 +122,11 @@ func (t *Transport) welcome(r *frameReader) (wireHello, error) {
 				reply.Code = uint8(i + 1)
 			}
 		}
+	}
+	if refusal == nil {
+		// Before the reply: the peer may open its next stream as soon as it has
+		// this one's, and the older must not replace the newer.
+		t.enter(h.lane(), r.conn)
 	}
 	if err := writeHandshake(bufio.NewWriterSize(r.conn, maxHandshake), &reply); err != nil && refusal == nil {
 		return h, fmt.Errorf("reply: %w", err)

@@ -43,13 +43,12 @@ func (t *Transport) serve(conn net.Conn) {
 	}()
 	r := newFrameReader(conn, t.cfg.MaxFrame, 2*t.cfg.IdleTimeout, t.cfg.FrameTimeout)
 	hello, err := t.welcome(r)
+	key := hello.lane()
+	defer t.exit(key, conn) // if it has entered
 	if err != nil {
 		t.refuse(conn, err)
 		return
 	}
-	key := laneKey{core.ServerID(hello.From), laneKind(hello.Lane)}
-	t.enter(key, conn)
-	defer t.exit(key, conn)
 	if err := t.receive(r, hello); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		t.log.Debug("raft stream ended", "peer", hello.From, "lane", key.kind.String(), "error", err)
 	}
@@ -85,7 +84,7 @@ func (t *Transport) current(key laneKey, conn net.Conn) bool {
 // compared again each time, as this server may have joined one meanwhile.
 func (t *Transport) receive(r *frameReader, hello wireHello) error {
 	from := core.ServerID(hello.From)
-	key := laneKey{from, laneKind(hello.Lane)}
+	key := hello.lane()
 	dec := newDecoder(t.cfg.MaxFrame)
 	received := t.metrics.received.WithLabelValues(key.kind.String())
 	for {

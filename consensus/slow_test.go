@@ -1,0 +1,89 @@
+package consensus
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"muster/consensus/core"
+	"muster/consensus/wal/memfs"
+)
+
+// idle is a state machine that keeps nothing.
+type idle struct{}
+
+func (idle) Apply(es []core.Entry) []any { return make([]any, len(es)) }
+func (idle) Snapshot() (Snapshot, error) { return idle{}, nil }
+func (idle) Restore(io.Reader) error     { return nil }
+
+func (idle) WriteTo(w io.Writer) (int64, error) { return 0, nil }
+func (idle) Close()                             {}
+
+// leading is an engine that leads a cluster of one; its lanes are worked by hand.
+func leading(t *testing.T) (e *Engine, now core.Instant) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.ID, cfg.FS, cfg.Dir = "one", memfs.New(), "raft"
+	e, err := OpenEngine(cfg, idle{}, new(outbox), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	first := core.Configuration{ClusterID: "c", Servers: []core.Server{{ID: "one", Addr: "one:1", Suffrage: core.Voter}}}
+	turn(t, e, now, &Input{Bootstrap: []Bootstrap{{Config: first, Waiter: nobody{}}}})
+	for range 20 {
+		now += core.Instant(50 * time.Millisecond)
+		turn(t, e, now, &Input{Done: work(e)})
+	}
+	if e.status.Role != core.Leader {
+		t.Fatalf("it is a %v", e.status.Role)
+	}
+	return e, now
+}
+
+func turn(t *testing.T, e *Engine, now core.Instant, in *Input) {
+	t.Helper()
+	if err := e.Turn(now, in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// work does what waits on all lanes.
+func work(e *Engine) (done []Done) {
+	for _, l := range Lanes() {
+		done = append(done, e.Work(l)...)
+	}
+	return done
+}
+
+// A disk that takes half a second over each write, with more writes waiting all
+// the time, is slow and not hung: each one that ends shows that it works. The
+// first that takes longer than two election timeouts shows the contrary.
+func TestStall_ASlowDiskThatWorksIsNotHung(t *testing.T) {
+	e, now := leading(t)
+	propose := func() { turn(t, e, now, &Input{Proposals: []Proposal{{Data: []byte("x"), Waiter: nobody{}}}}) }
+	propose()
+	for i := range 20 {
+		done := e.Work(LaneDisk) // is being written until the end of this round
+		propose()                // and this waits behind it
+		now += core.Instant(500 * time.Millisecond)
+		turn(t, e, now, &Input{})
+		if e.hung {
+			t.Fatalf("hung in round %d with %d writes waiting", i, e.unwritten)
+		}
+		turn(t, e, now, &Input{Done: done})
+	}
+	if e.unwritten == 0 {
+		t.Fatal("no write was waiting: the test shows nothing")
+	}
+	now += core.Instant(600 * time.Millisecond)
+	turn(t, e, now, &Input{})
+	if !e.hung {
+		t.Error("no write has ended for 0.6 s, and the disk does not count as hung")
+	}
+	turn(t, e, now, &Input{Done: work(e)})
+	turn(t, e, now, &Input{})
+	if e.hung {
+		t.Error("the disk works again and still counts as hung")
+	}
+}
