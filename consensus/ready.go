@@ -13,6 +13,7 @@ import "muster/consensus/core"
 // A server that finds no leader for readyTimeouts gives up asking, as stale reads
 // are there for a cluster without one; it is then ready at what its disk tells,
 // and only there an index may go back, by what was committed since its last write.
+// One that has nothing on its disk is no exception: its disk may have been wiped.
 type readiness struct {
 	done   bool
 	disk   uint64 // commit index that the disk told
@@ -27,11 +28,7 @@ type readiness struct {
 const readyTimeouts = 20
 
 func newReadiness(r core.Restored) readiness {
-	fresh := r.LastIndex == 0 && r.Snapshot.Index == 0 // it has never shown anything
-	return readiness{
-		done: fresh,
-		disk: max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex)),
-	}
+	return readiness{disk: max(r.Snapshot.Index, min(r.HardState.Commit, r.LastIndex))}
 }
 
 // Ready says whether this server may answer stale reads; see readiness.

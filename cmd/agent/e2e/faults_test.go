@@ -33,6 +33,7 @@ var episodes = []struct {
 	{name: "no-clients", play: noClients},
 	{name: "rolling-restart", play: rollingRestart},
 	{name: "leave-return", play: leaveAndReturn},
+	{name: "wiped-disk", play: wipedDisk},
 	{name: "hung-disk", prepare: ownDisks, play: hungDisk},
 	{name: "loss", play: loss},
 	{name: "little-cpu", play: littleCPU},
@@ -402,6 +403,27 @@ func leaveAndReturn(s *scene) {
 		leader.start()
 		s.waitVoters(len(s.servers))
 		s.logf("%s is a voter again", leader.name)
+		s.load.progress(100)
+	}
+}
+
+// wipedDisk takes the log from a follower, then from the leader, while they are
+// down. Each comes back under its old identity without what it had acknowledged,
+// and must be a voter again only once it has caught up (property 23).
+func wipedDisk(s *scene) {
+	leader := s.leaderAmong(s.servers)
+	for _, a := range []*agent{s.others(leader)[0], leader} {
+		a.kill()
+		if err := os.RemoveAll(filepath.Join(a.dir, "raft")); err != nil {
+			s.t.Fatal(err)
+		}
+		s.logf("%s is down and its log is gone", a.name)
+		s.leaderAmong(s.others(a))
+		s.load.progress(100)
+		a.start()
+		s.leaderAmong(s.servers)
+		s.waitVoters(len(s.servers))
+		s.logf("%s is a voter again", a.name)
 		s.load.progress(100)
 	}
 }
