@@ -50,6 +50,7 @@ type Agent struct {
 	ask            func(context.Context, []gossip.Member) map[string]bool
 	contradictions prometheus.Counter
 	nudge          chan struct{}
+	steady         steady   // of the servers, while this one leads
 	undo           []func() // takes back what New did, last first
 
 	// leaving is closed when this agent has left the cluster and is to end.
@@ -236,13 +237,18 @@ func (a *Agent) gossipConfig() gossip.Config {
 
 // Run runs the agent until ctx ends, it has left the cluster, or a part fails
 // beyond repair. It returns when all parts have stopped. With ctx ended it does
-// not leave the cluster: that is Leave, before.
+// not leave the cluster: that is Leave, before. But a leader hands leadership
+// over, for handOverWait at most, and requests under way are answered while the
+// rest still runs.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.close()
-	g, ctx := errgroup.WithContext(ctx)
-	ctx, stop := context.WithCancel(ctx)
+	g, parts := errgroup.WithContext(context.WithoutCancel(ctx))
+	parts, stop := context.WithCancel(parts)
 	defer stop()
-	run := func(part func(context.Context) error) { g.Go(func() error { return part(ctx) }) }
+	run := func(part func(context.Context) error) { g.Go(func() error { return part(parts) }) }
+	serving, stopServing := context.WithCancel(parts)
+	defer stopServing()
+	var served sync.WaitGroup
 
 	run(a.pool.Run)
 	run(a.router.run)
@@ -264,7 +270,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		run(a.retryJoin)
 	}
 	for _, l := range a.listeners {
-		run(l.run)
+		served.Add(1)
+		g.Go(func() error {
+			defer served.Done()
+			return l.run(serving)
+		})
 	}
 	if a.watches != nil {
 		run(a.watches.run)
@@ -275,11 +285,18 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 	}
 	g.Go(func() error {
+		defer stop()
 		select {
+		case <-parts.Done():
+			return nil
 		case <-a.leaving:
-			stop()
 		case <-ctx.Done():
+			if a.quorum != nil {
+				a.giveLeadershipAway(parts)
+			}
 		}
+		stopServing()
+		served.Wait()
 		return nil
 	})
 	err := g.Wait()
@@ -312,6 +329,7 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		}
 		duties := sync.WaitGroup{}
 		duties.Go(func() { a.sessions.run(lead) })
+		duties.Go(func() { a.keepSteady(lead) })
 		r.run(lead)
 		duties.Wait()
 		if ctx.Err() == nil {
@@ -367,7 +385,8 @@ const (
 	// leaveTimeout bounds leaving both pools. Serf alone takes up to 11 s for one
 	// in which much is being told; mostly it is a second or two.
 	leaveTimeout = 20 * time.Second
-	stepDownWait = 2 * time.Second
+	// handOverWait bounds giving leadership away. Mostly it is a few round trips.
+	handOverWait = 2 * time.Second
 )
 
 // Leave takes this agent out of the cluster for good: others see it as left, not
@@ -403,15 +422,37 @@ func (a *Agent) leave(ctx context.Context) error {
 }
 
 // giveLeadershipAway hands leadership to another voter, so that those who write
-// meanwhile hardly wait.
+// meanwhile hardly wait, and stays until that one leads: what is written here
+// meanwhile is passed on to it, and this server learns from it what became of
+// what it had not committed itself.
 func (a *Agent) giveLeadershipAway(ctx context.Context) {
-	if !a.quorum.IsLeader() || len(a.quorum.node.Status().Config.Servers) < 2 {
+	if s := a.quorum.node.Status(); s.Role != core.Leader || s.Config.Voters() < 2 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, stepDownWait)
+	ctx, cancel := context.WithTimeout(ctx, handOverWait)
 	defer cancel()
-	if err := a.quorum.node.TransferLeadership(ctx, ""); err != nil {
+	err := a.quorum.node.TransferLeadership(ctx, "")
+	if err == nil {
+		err = a.awaitSuccessor(ctx)
+	}
+	if err != nil {
 		a.logger.Warn("leadership was not handed over; an election will decide", "error", err)
+	}
+}
+
+// awaitSuccessor waits until this server follows another leader.
+func (a *Agent) awaitSuccessor(ctx context.Context) error {
+	for {
+		changed := a.quorum.node.Changed()
+		if leader := a.quorum.node.Leader(); leader != "" && leader != core.ServerID(a.nodeID) {
+			a.logger.Info("leadership was handed over", "leader", leader)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the successor: %w", ctx.Err())
+		case <-changed:
+		}
 	}
 }
 

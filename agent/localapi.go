@@ -15,7 +15,6 @@ import (
 	"muster/agent/config"
 	"muster/agent/local"
 	"muster/api/agentapi"
-	"muster/api/operatorapi"
 	"muster/catalog"
 	"muster/consensus"
 	"muster/consensus/core"
@@ -238,47 +237,4 @@ func raftStats(s consensus.Status) map[string]string {
 		"num_peers": strconv.Itoa(max(0, voters-1)), "protocol_version": "3",
 		"state": s.Role.String(), "term": n(s.Term),
 	}
-}
-
-// quorumAPI is what the routes below /v1/status and /v1/operator see of Raft: it
-// implements operatorapi.Quorum.
-type quorumAPI struct{ agent *Agent }
-
-// LeaderAddr implements operatorapi.Quorum.
-func (q quorumAPI) LeaderAddr() string { return q.agent.quorum.LeaderAddr() }
-
-// Peers implements operatorapi.Quorum.
-func (q quorumAPI) Peers() []string {
-	var out []string
-	for _, s := range q.agent.quorum.node.Status().Config.Servers {
-		if s.Suffrage == core.Voter {
-			out = append(out, s.Addr)
-		}
-	}
-	return out
-}
-
-// Configuration implements operatorapi.Quorum.
-func (q quorumAPI) Configuration() ([]operatorapi.Server, uint64) {
-	status := q.agent.quorum.node.Status()
-	names := map[string]string{}
-	for _, m := range q.agent.pool.Members() {
-		names[m.ID] = m.Name
-	}
-	match := map[core.ServerID]uint64{status.ID: status.LastIndex}
-	for _, p := range status.Progress {
-		match[p.ID] = p.Match
-	}
-	var out []operatorapi.Server
-	for _, s := range status.Config.Servers {
-		name := names[string(s.ID)]
-		if name == "" {
-			name = "(unknown)"
-		}
-		out = append(out, operatorapi.Server{
-			ID: string(s.ID), Node: name, Address: s.Addr, Leader: s.ID == status.Leader,
-			ProtocolVersion: "3", Voter: s.Suffrage == core.Voter, LastIndex: match[s.ID],
-		})
-	}
-	return out, status.ConfigIndex
 }

@@ -34,11 +34,11 @@ func (r *room) leave() { r.taken.Add(-1) }
 
 // room is where a request counts; nil for one that is always answered. Those are
 // what tells whether this agent lives and what its own services report to it:
-// Local routes, and the quorum's. They cost little, and an overloaded agent that
+// Local and Leading routes, and the quorum's. They cost little, and an overloaded agent that
 // refused them would be taken for a dead one.
 func (c *call) room() *room {
 	switch {
-	case c.row.Kind == Local || c.row.Ask != nil && !c.streams:
+	case c.row.Kind == Local || c.row.Kind == Leading || c.row.Ask != nil && !c.streams:
 		return nil
 	case c.streams || c.row.Kind == Read && c.req.Options.Index > 0:
 		return c.s.waiting

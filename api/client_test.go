@@ -95,7 +95,7 @@ func TestOfficialClient_CatalogAndHealth(t *testing.T) {
 		if leader, err := c.Status().Leader(); err != nil || leader != "192.0.2.1:8300" {
 			t.Errorf("leader %q, %v", leader, err)
 		}
-		if raft, err := c.Operator().RaftGetConfiguration(nil); err != nil || len(raft.Servers) != 1 || !raft.Servers[0].Leader {
+		if raft, err := c.Operator().RaftGetConfiguration(nil); err != nil || len(raft.Servers) != 2 || !raft.Servers[0].Leader {
 			t.Errorf("raft %v, %v", raft, err)
 		}
 		if dcs, err := c.Catalog().Datacenters(); err != nil || len(dcs) != 1 {
@@ -182,6 +182,28 @@ func TestOfficialClient_Agent(t *testing.T) {
 		}
 		if err := agent.ServiceDeregister("web"); err == nil || !strings.Contains(err.Error(), `Unknown service ID "web"`) {
 			t.Errorf("twice: %v", err)
+		}
+	})
+}
+
+func TestOfficialClient_Operator(t *testing.T) {
+	official(t, func(t *testing.T, c *consul.Client) {
+		health, err := c.Operator().AutopilotServerHealth(nil)
+		if err != nil || health.Healthy || len(health.Servers) != 2 || !health.Servers[0].Healthy || health.Servers[1].LastContact.Duration() != 1500*time.Millisecond {
+			t.Errorf("health %+v, %v", health, err)
+		}
+		state, err := c.Operator().AutopilotState(nil)
+		if err != nil || state.Leader != "id-1" || state.Servers["id-2"].Status != consul.AutopilotServerNonVoter || state.Servers["id-1"].Meta["k"] != "v" {
+			t.Errorf("state %+v, %v", state, err)
+		}
+		if moved, err := c.Operator().RaftLeaderTransfer("id-2", nil); err != nil || !moved.Success {
+			t.Errorf("transfer %+v, %v", moved, err)
+		}
+		if err := c.Operator().RaftRemovePeerByID("id-2", nil); err != nil {
+			t.Error(err)
+		}
+		if err := c.Operator().RaftRemovePeerByAddress("192.0.2.9:1", nil); err == nil || !strings.Contains(err.Error(), "was not found in the Raft configuration") {
+			t.Errorf("removing a stranger: %v", err)
 		}
 	})
 }

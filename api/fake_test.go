@@ -347,13 +347,43 @@ func (f fakeTimers) Renew(_ context.Context, id string) (*catalog.Session, error
 	return f.replica.store.View().Session(id), nil
 }
 
-// fakeQuorum is a quorum of one.
-type fakeQuorum struct{}
+// fakeQuorum is a quorum of two servers, of which the second is down.
+type fakeQuorum struct{ calls *[]string }
 
 func (fakeQuorum) LeaderAddr() string { return "192.0.2.1:8300" }
 func (fakeQuorum) Peers() []string    { return []string{"192.0.2.1:8300"} }
 func (fakeQuorum) Configuration() ([]operatorapi.Server, uint64) {
-	return []operatorapi.Server{{ID: "id-1", Node: "n1", Address: "192.0.2.1:8300", Leader: true, ProtocolVersion: "3", Voter: true, LastIndex: 7}}, 1
+	return []operatorapi.Server{
+		{ID: "id-1", Node: "n1", Address: "192.0.2.1:8300", Leader: true, ProtocolVersion: "3", Voter: true, LastIndex: 7},
+		{ID: "id-2", Node: "n2", Address: "192.0.2.2:8300", ProtocolVersion: "3", LastIndex: 5},
+	}, 1
+}
+
+func (fakeQuorum) Health() ([]operatorapi.ServerHealth, error) {
+	since := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	return []operatorapi.ServerHealth{
+		{ID: "id-1", Name: "n1", Address: "192.0.2.1:8300", SerfStatus: "alive", Version: "1.21.4", Leader: true, LastTerm: 2, LastIndex: 7,
+			Voter: true, StableSince: since, Meta: map[string]string{"k": "v"}},
+		{ID: "id-2", Name: "n2", Address: "192.0.2.2:8300", SerfStatus: "failed", Version: "1.21.4", LastContact: 1500 * time.Millisecond,
+			LastTerm: 2, LastIndex: 5, Reason: "it has not answered for 1.5s", StableSince: since, Meta: map[string]string{}},
+	}, nil
+}
+
+func (fakeQuorum) StopSafe() ([]operatorapi.StopSafe, error) {
+	return []operatorapi.StopSafe{{ID: "id-1", Node: "n1", Reason: "it is needed"}, {ID: "id-2", Node: "n2", Safe: true, Reason: "it has no vote"}}, nil
+}
+
+func (q fakeQuorum) TransferLeadership(_ context.Context, id string) error {
+	*q.calls = append(*q.calls, "transfer "+id)
+	return nil
+}
+
+func (q fakeQuorum) RemovePeer(_ context.Context, id string) error {
+	if id == "id-1" {
+		return catalog.Errorf(catalog.Conflict, "server n1 stays")
+	}
+	*q.calls = append(*q.calls, "remove "+id)
+	return nil
 }
 
 // rig is an agent's API with the fakes that it stands on.
@@ -386,7 +416,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), operatorapi.Routes(fakeQuorum{}), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), operatorapi.Routes(fakeQuorum{&r.agent.calls}), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

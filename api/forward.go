@@ -111,7 +111,7 @@ func (c *call) pass(addr string) error {
 		}
 		c.s.deps.Cluster.Failed(addr)
 		c.s.log.Debug("a server could not be asked", "server", addr, "error", err)
-		if c.row.Kind == Write && !neverSent(err) {
+		if c.row.alters() && !neverSent(err) {
 			return catalog.Errorf(catalog.Unknown, "the connection to server %s was lost: whether the request took effect is unknown: %v", addr, err)
 		}
 		return fmt.Errorf("%w: ask server %s: %w", errNoLeader, addr, err)

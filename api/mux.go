@@ -77,7 +77,7 @@ func (r *Route) validate() error {
 			handlers++
 		}
 	}
-	fits := r.Kind == Read && (r.View != nil || r.Ask != nil) || r.Kind == Write && (r.Command != nil || r.Lead != nil) || r.Kind == Local && r.Do != nil
+	fits := r.Kind == Read && (r.View != nil || r.Ask != nil) || r.Kind == Write && (r.Command != nil || r.Lead != nil) || r.Kind == Leading && r.Lead != nil || r.Kind == Local && r.Do != nil
 	if !fits || handlers != 1 {
 		return fmt.Errorf("api: route %s %s needs the one handler of its kind", r.Method, r.Path)
 	}

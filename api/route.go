@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 
 	"muster/catalog"
@@ -17,10 +18,11 @@ const (
 	Read  Kind = iota + 1 // any server, from its copy of the catalog or of its own knowledge
 	Write                 // the leader, by committing a command
 	Local                 // this agent, about itself
+	Leading               // the leader, by what only it knows or does, without a command
 )
 
 // String gives the kind as documentation names it.
-func (k Kind) String() string { return [...]string{"", "read", "write", "local"}[k] }
+func (k Kind) String() string { return [...]string{"", "read", "write", "local", "leader"}[k] }
 
 // Param is a query parameter that a route knows.
 type Param struct {
@@ -64,7 +66,9 @@ type Route struct {
 	// Command makes a Write's command. The answer to one that took effect is true,
 	// unless Render has another.
 	Command func(r *Request) (catalog.Command, error)
-	// Lead answers a Write that needs no entry of the log, on the leader.
+	// Lead answers a Leading, or a Write that needs no entry of the log, on the
+	// leader. One that fails with catalog.Unavailable had no effect and is tried
+	// again, by the next leader.
 	Lead func(r *Request) (any, error)
 	// Do answers a Local.
 	Do func(r *Request) (any, error)
@@ -91,6 +95,11 @@ type Route struct {
 	// Current makes an Ask wait until this server knows what any other knew
 	// when it was asked, unless ?stale.
 	Current bool
+}
+
+// alters says whether a request that was lost on its way may have done something.
+func (r *Route) alters() bool {
+	return r.Kind == Write || r.Kind == Leading && r.Method != http.MethodGet
 }
 
 // Request is one request to a handler.

@@ -95,7 +95,7 @@ func (c *call) run() error {
 	switch c.row.Kind {
 	case Local:
 		return c.local()
-	case Write:
+	case Write, Leading:
 		return c.write()
 	default:
 		return c.read()

@@ -96,8 +96,9 @@ func (s *Server) Drain() { s.drain() }
 // InternalPrefix is where on the cluster port the agent's own endpoints are.
 const InternalPrefix = "/internal/"
 
-// ClusterHandler serves other agents on the cluster port: Read and Write routes
-// only. What the agent itself serves to others, internal, is below InternalPrefix.
+// ClusterHandler serves other agents on the cluster port: all but Local
+// routes. What the agent itself serves to others, internal, is below
+// InternalPrefix.
 func (s *Server) ClusterHandler(internal http.Handler) http.Handler {
 	return s.recovering(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")

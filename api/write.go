@@ -7,7 +7,7 @@ import (
 	"muster/catalog"
 )
 
-// write answers a Write: here if this server leads, else through whoever does.
+// write answers a Write or a Leading: here if this server leads, else through whoever does.
 func (c *call) write() error {
 	replica, cluster := c.s.deps.Replica, c.s.deps.Cluster
 	if replica == nil {
@@ -25,7 +25,8 @@ func (c *call) write() error {
 	})
 }
 
-// commit has the row's command committed and answers.
+// commit has the row's command committed, or does what the row does on a leader,
+// and answers.
 func (c *call) commit(ctx context.Context) error {
 	if err := c.authorize(); err != nil {
 		return err

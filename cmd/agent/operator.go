@@ -23,8 +23,8 @@ func operatorCommand() *cli.Command {
 				Description: "Lists the servers of the Raft configuration, and how far each is behind the leader.",
 				Flags:       queryFlags(),
 				Action:      listPeers,
-			}, recoverCommand(), verifyCommand()},
-		}},
+			}, safeToStopCommand(), transferLeaderCommand(), removePeerCommand(), recoverCommand(), verifyCommand()},
+		}, autopilotCommand()},
 	}
 }
 

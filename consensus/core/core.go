@@ -336,7 +336,7 @@ func (c *Core) Status() Status {
 		s.Transfer = c.lead.transfer.to
 	}
 	for _, pr := range c.lead.progress {
-		s.Progress = append(s.Progress, pr.status())
+		s.Progress = append(s.Progress, c.progressOf(pr))
 	}
 	return s
 }

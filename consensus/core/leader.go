@@ -164,7 +164,7 @@ func (c *Core) tickLeader() {
 			pr.probe(pr.match + 1) // it is gone: keep nothing in flight for it
 			pr.waiting = true      // and ask again when it answers a heartbeat
 		}
-		pr.beat(c.log.last)
+		pr.beat(c.log.last, c.now)
 	}
 	c.startRound()
 	c.heartbeat()

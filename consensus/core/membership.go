@@ -213,7 +213,7 @@ func (c *Core) syncProgress() {
 		pr := c.lead.find(s.ID)
 		if pr == nil {
 			pr = &progress{
-				id: s.ID, next: c.log.last + 1, since: c.lead.rounds.last, contact: c.now, heard: c.now,
+				id: s.ID, next: c.log.last + 1, since: c.lead.rounds.last, contact: c.now, heard: c.now, moved: c.now,
 				catchUp: catchUp{target: c.log.last, started: c.now},
 			}
 		}

@@ -50,9 +50,13 @@ type progress struct {
 	// under the leader's configuration; 0 for none (lease.go).
 	pledged Instant
 	heard   Instant // when its last reply came
+	// moved is when match last grew, or was last seen to have no need to.
+	moved Instant
 
 	// full: it has no room for commands, so it gets one entry at a time.
 	full bool
+	// voteless: its log may lack entries that it acknowledged before.
+	voteless bool
 
 	catchUp catchUp
 }
@@ -103,22 +107,17 @@ func (p *progress) acknowledged(match uint64) {
 }
 
 // beat is called at each heartbeat.
-func (p *progress) beat(last uint64) {
+func (p *progress) beat(last uint64, now Instant) {
 	p.stalled = p.match == p.matchAtBeat && p.match < last
+	if p.match >= last || p.match > p.matchAtBeat {
+		p.moved = now
+	}
 	p.matchAtBeat = p.match
 }
 
 // saturated says whether the limits for unacknowledged messages are reached.
 func (p *progress) saturated(cfg *Config) bool {
 	return p.full && len(p.inflight) > 0 || len(p.inflight) >= cfg.MaxInflight || p.inflightBytes >= cfg.MaxInflightBytes
-}
-
-func (p *progress) status() Progress {
-	return Progress{
-		ID: p.id, Match: p.match, Next: p.next, State: p.state,
-		Inflight: len(p.inflight), InflightBytes: p.inflightBytes, LastContact: p.heard, Full: p.full,
-		Log: p.log, OtherLog: p.other,
-	}
 }
 
 // catchUp measures whether a server keeps up (dissertation §4.2.1): replication
@@ -144,4 +143,18 @@ func (u *catchUp) advance(was, match, last uint64, now Instant, limit Duration) 
 // done says whether the server may become a voter: it was quick, and still is.
 func (u *catchUp) done(match uint64, now Instant, limit Duration) bool {
 	return u.quick && (match >= u.target || now.Sub(u.started) < limit)
+}
+
+// progressOf is what Status shows of pr.
+func (c *Core) progressOf(pr *progress) Progress {
+	term, _ := c.log.term(pr.match)
+	p := Progress{
+		ID: pr.id, Match: pr.match, MatchTerm: term, Next: pr.next, State: pr.state,
+		Inflight: len(pr.inflight), InflightBytes: pr.inflightBytes, LastContact: pr.heard, Full: pr.full,
+		Log: pr.log, OtherLog: pr.other, Voteless: pr.voteless, CaughtUp: c.caughtUp(pr.id),
+	}
+	if patience := c.timing().ElectionMax; pr.match < c.log.last && c.now.Sub(pr.heard) < patience && c.now.Sub(pr.moved) >= patience {
+		p.StuckSince = pr.moved
+	}
+	return p
 }

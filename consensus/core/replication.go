@@ -83,6 +83,7 @@ func (c *Core) handleAppendReply(m Message) {
 		c.fault("server %q claims to match index %d, the leader's log ends at %d", m.From, m.Match, c.log.last)
 		return
 	}
+	pr.voteless = m.Voteless
 	if m.Voteless {
 		pr.match = 0 // it lost what it once acknowledged
 	}

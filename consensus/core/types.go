@@ -385,6 +385,7 @@ type Output struct {
 type Progress struct {
 	ID            ServerID
 	Match         uint64 // proven equal and durable there
+	MatchTerm     uint64 // of the entry at Match; 0 where the leader's log no longer has it
 	Next          uint64
 	State         ProgressState
 	Inflight      int
@@ -396,6 +397,16 @@ type Progress struct {
 	// Configuration has for it: its disk was lost or is foreign. Nothing it says
 	// counts; Change it with DemoteVoter, and promote it once it has caught up.
 	OtherLog Incarnation
+	// Voteless: it says that its log may lack entries that it acknowledged, and
+	// casts no vote until it has them again.
+	Voteless bool
+	// CaughtUp: it answers, and has the whole log or gets what it lacks within an
+	// election timeout (dissertation §4.2.1). A learner may be promoted.
+	CaughtUp bool
+	// StuckSince is not 0 while it answers heartbeats and lacks entries, but Match
+	// has not moved for an election timeout: since when. Its disk hangs or is
+	// full, or large messages do not get through to it.
+	StuckSince Instant
 }
 
 // ProgressState is how the leader feeds a follower.
