@@ -46,6 +46,7 @@ var gauges = []gauge{
 	{desc("snapshot_index", "Log index of the newest snapshot."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Snapshot.Index) }},
 	{desc("snapshot_lag_entries", "Entries applied since the newest snapshot."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Applied) - float64(s.Snapshot.Index) }},
 	{desc("last_contact_seconds", "Time since the leader was heard; on the leader, since a quorum was. -1 if never."), prometheus.GaugeValue, func(s *Status) float64 { return contact(s.LastContact) }},
+	{desc("voteless", "1 while this server casts no vote because its log may have lost entries."), prometheus.GaugeValue, func(s *Status) float64 { return truth(s.Voteless) }},
 	{desc("voters", "Servers that count in majorities."), prometheus.GaugeValue, func(s *Status) float64 { return float64(voters(s.Config)) }},
 	{desc("disk_free_bytes", "Room on the disk of the log as last looked at; 0 if never."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Disk.Room.Free) }},
 	{desc("disk_reserve_bytes", "Room below which this server takes no new commands."), prometheus.GaugeValue, func(s *Status) float64 { return float64(s.Disk.Room.Reserve) }},
@@ -59,6 +60,10 @@ var gauges = []gauge{
 var (
 	roleDesc = desc("role", "1 for the role that this server has.", "role")
 	lagDesc  = desc("follower_lag_entries", "Entries of the leader's log that a follower does not have on disk yet.", "server")
+	maxDesc  = desc("follower_lag_entries_max", "Entries that the slowest follower does not have on disk yet.")
+	stuck    = desc("follower_stuck_seconds", "Time for which a follower has answered heartbeats and stored nothing, though it lacks entries; 0 while it does not.", "server")
+	otherLog = desc("follower_other_log", "1 for a voter that came back with another log than its vote belongs to.", "server")
+	spare    = desc("failure_tolerance", "Voters that may still fail before nothing can be committed.")
 	ackDesc  = desc("follower_last_contact_seconds", "Time since a follower answered the leader.", "server")
 )
 
@@ -122,8 +127,9 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		ch <- g.desc
 	}
 	ch <- roleDesc
-	ch <- lagDesc
-	ch <- ackDesc
+	for _, d := range []*prometheus.Desc{lagDesc, maxDesc, stuck, otherLog, spare, ackDesc} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -135,16 +141,37 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range []core.Role{core.Follower, core.Candidate, core.Leader} {
 		ch <- prometheus.MustNewConstMetric(roleDesc, prometheus.GaugeValue, truth(s.Role.String() == r.String()), r.String())
 	}
-	now := clock()
+	if s.Role != core.Leader {
+		return
+	}
+	now, slowest := clock(), uint64(0)
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	health := s.health(now)
+	gauge(spare, float64(health.Tolerance()))
 	for _, p := range s.Progress { // at most the servers of the configuration
 		if p.ID == s.ID {
 			continue
 		}
-		ch <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, float64(s.LastIndex-min(p.Match, s.LastIndex)), string(p.ID))
+		lag := s.LastIndex - min(p.Match, s.LastIndex)
+		slowest = max(slowest, lag)
+		gauge(lagDesc, float64(lag), string(p.ID))
+		gauge(stuck, stuckFor(&p, now).Seconds(), string(p.ID))
+		gauge(otherLog, truth(p.OtherLog != 0), string(p.ID))
 		if p.LastContact > 0 {
-			ch <- prometheus.MustNewConstMetric(ackDesc, prometheus.GaugeValue, time.Duration(max(0, now-p.LastContact)).Seconds(), string(p.ID))
+			gauge(ackDesc, time.Duration(max(0, now-p.LastContact)).Seconds(), string(p.ID))
 		}
 	}
+	gauge(maxDesc, float64(slowest))
+}
+
+// stuckFor is how long replication to a server that answers has stood still.
+func stuckFor(p *core.Progress, now core.Instant) time.Duration {
+	if p.StuckSince == 0 {
+		return 0
+	}
+	return time.Duration(max(0, now-p.StuckSince))
 }
 
 func truth(b bool) float64 {
