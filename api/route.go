@@ -15,10 +15,10 @@ type Kind uint8
 
 // The kinds of routes.
 const (
-	Read  Kind = iota + 1 // any server, from its copy of the catalog or of its own knowledge
-	Write                 // the leader, by committing a command
-	Local                 // this agent, about itself
-	Leading               // the leader, by what only it knows or does, without a command
+	Read    Kind = iota + 1 // any server, from its copy of the catalog or of its own knowledge
+	Write                   // the leader, by committing a command
+	Local                   // this agent, about itself
+	Leading                 // the leader, by what only it knows or does, without a command
 )
 
 // String gives the kind as documentation names it.
