@@ -44,6 +44,10 @@ type Config struct {
 	// ChunkBytes is how much of a snapshot travels in one message; default
 	// 256 KiB.
 	ChunkBytes int
+	// SnapshotRate bounds, in bytes a second, how fast a snapshot goes to one
+	// server, so that one that catches up leaves disk and network to the others;
+	// default 64 MiB, 0 is no bound.
+	SnapshotRate int
 	// MaxAppendBytes bounds the entries of one message; default 1 MiB.
 	MaxAppendBytes int
 	// CacheBytes of the log's tail stay in memory for followers; what is older is
@@ -86,6 +90,7 @@ func DefaultConfig() Config {
 		RetainBytes:       64 << 20,
 		SegmentBytes:      16 << 20,
 		ChunkBytes:        256 << 10,
+		SnapshotRate:      64 << 20,
 		MaxAppendBytes:    1 << 20,
 		CacheBytes:        16 << 20,
 		MaxPendingBytes:   32 << 20,
@@ -117,6 +122,8 @@ func (c Config) Validate() error {
 	check(c.RetainBytes >= 0, "RetainBytes is %d; it must not be negative", c.RetainBytes)
 	check(c.SegmentBytes > 0, "SegmentBytes is %d; it must be above zero", c.SegmentBytes)
 	check(c.ChunkBytes > 0, "ChunkBytes is %d; it must be above zero", c.ChunkBytes)
+	check(c.SnapshotRate == 0 || c.SnapshotRate >= minChunkRate*c.ChunkBytes,
+		"SnapshotRate is %d; it must be 0 or at least %d times ChunkBytes", c.SnapshotRate, minChunkRate)
 	check(c.MaxAppendBytes > 0, "MaxAppendBytes is %d; it must be above zero", c.MaxAppendBytes)
 	check(c.CacheBytes > 0, "CacheBytes is %d; it must be above zero", c.CacheBytes)
 	check(c.MaxPendingBytes > 0, "MaxPendingBytes is %d; it must be above zero", c.MaxPendingBytes)

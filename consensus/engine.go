@@ -192,6 +192,9 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 	}
 	e.grantLease() // what was heard may have prolonged it
 	e.applyCommitted()
+	for _, m := range e.transfers.due(now, e.cfg.chunkTime()) {
+		e.route(m)
+	}
 	e.waiting.expire(now)
 	e.becomeReady()
 	return nil
@@ -252,7 +255,7 @@ func (e *Engine) propose(ps []Proposal) {
 
 // Deadline is when the next Turn is wanted at the latest.
 func (e *Engine) Deadline() core.Instant {
-	return min(e.core.Deadline(), e.waiting.deadline(), e.stallDeadline(), e.readyDeadline(), e.room.deadline(e.status.Role == core.Leader))
+	return min(e.core.Deadline(), e.waiting.deadline(), e.transfers.deadline(), e.stallDeadline(), e.readyDeadline(), e.room.deadline(e.status.Role == core.Leader))
 }
 
 // crowded says that several propose at the same time.

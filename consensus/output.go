@@ -88,8 +88,8 @@ func (e *Engine) cut(index uint64) {
 
 // send hands out a message of the core's.
 func (e *Engine) send(m core.Message) {
-	if m.Kind == core.MsgSnapshot {
-		e.transfers.note(m, e.now)
+	if m.Kind == core.MsgSnapshot && !e.transfers.note(m, e.now, e.cfg.chunkTime()) {
+		return
 	}
 	e.route(m)
 }
