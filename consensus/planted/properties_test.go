@@ -20,9 +20,9 @@ var (
 // properties is how many properties consensus must have.
 const properties = 45
 
-// TestProperties_EachIsShownByTests: docs/testing.md names for each property the
-// tests that show it, and those tests are there. What says "open:" has none yet,
-// and is listed.
+// TestProperties_EachIsShownByTests: docs/testing.md names, under Properties, for
+// each of them the tests that show it, and those tests are there. What says
+// "open:" has none yet, and is listed.
 func TestProperties_EachIsShownByTests(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/testing.md")
 	if err != nil {
@@ -30,7 +30,7 @@ func TestProperties_EachIsShownByTests(t *testing.T) {
 	}
 	have := testsOf(t, "../..")
 	seen := make(map[int]bool)
-	for line := range strings.Lines(string(doc)) {
+	for line := range strings.Lines(section(t, string(doc), "Properties")) {
 		m := propertyRow.FindStringSubmatch(strings.TrimSpace(line))
 		if m == nil {
 			continue
@@ -64,6 +64,17 @@ func TestProperties_EachIsShownByTests(t *testing.T) {
 			t.Errorf("property %d has no row", number)
 		}
 	}
+}
+
+// section is what stands under a heading of the second level, up to the next one.
+func section(t *testing.T, doc, title string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(doc, "\n## "+title+"\n")
+	if !found {
+		t.Fatalf("docs/testing.md has no section %q", title)
+	}
+	text, _, _ := strings.Cut(rest, "\n## ")
+	return text
 }
 
 // testsOf finds the names of all tests and fuzz targets below a directory.
