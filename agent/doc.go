@@ -18,6 +18,7 @@
 //	events.go     the users' events that came to this agent
 //	place.go      tells the catalog where this node is in the network
 //	router.go     which servers to turn to (api.Cluster)
+//	peers.go      how servers are asked, and what of one that falls silent
 //	uplink.go     this agent's own entries on their way to the leader (local.Catalog)
 //	http.go       listeners; localapi.go: what the API's local routes see
 //	dns.go        DNS: names.go finds names on a server, watches.go on a client agent

@@ -94,6 +94,7 @@ func (a *Agent) openAPI() error {
 	a.bootstrap.routes(internal)
 	a.uplink.routes(internal)
 	a.catalogNames.routes(internal)
+	internal.HandleFunc("GET "+alivePath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

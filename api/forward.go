@@ -148,10 +148,16 @@ func (c *call) outbound(addr string) *http.Request {
 	}
 	out.Header.Set(hopsHeader, strconv.Itoa(c.hops-1))
 	out.Header.Set(agentHeader, c.req.Agent)
-	out.Body, out.GetBody, out.TransferEncoding = http.NoBody, nil, nil
-	if out.ContentLength = int64(len(c.req.Body)); out.ContentLength > 0 {
-		out.Body = io.NopCloser(bytes.NewReader(c.req.Body))
+	out.TransferEncoding, out.ContentLength = nil, int64(len(c.req.Body))
+	// With GetBody the transport sends a request again that the other side is
+	// known not to have looked at: its connection was closing.
+	out.GetBody = func() (io.ReadCloser, error) {
+		if len(c.req.Body) == 0 {
+			return http.NoBody, nil
+		}
+		return io.NopCloser(bytes.NewReader(c.req.Body)), nil
 	}
+	out.Body, _ = out.GetBody()
 	return out
 }
 
