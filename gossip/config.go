@@ -114,7 +114,7 @@ type Timing struct {
 	LeaveTimeout      time.Duration
 	LeaveDelay        time.Duration
 	ReapInterval      time.Duration // between looks for members to forget
-	ReconnectInterval time.Duration // between attempts to reach a failed member
+	ReconnectInterval time.Duration // between attempts to reach a failed member, by all others together
 }
 
 // DefaultConfig suits the agents of one datacenter.
@@ -127,7 +127,9 @@ func DefaultConfig() Config {
 			ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4,
 			GossipInterval: 200 * time.Millisecond, GossipNodes: 3, RetransmitMult: 4, PushPullInterval: 30 * time.Second,
 			LeaveTimeout: 5 * time.Second, LeaveDelay: 3 * time.Second,
-			ReapInterval: 15 * time.Second, ReconnectInterval: 30 * time.Second,
+			// The attempts also end a partition, once it is healed: serf's 30 s
+			// would keep both sides apart for that long or, by chance, a few times that.
+			ReapInterval: 15 * time.Second, ReconnectInterval: 5 * time.Second,
 		},
 	}
 }

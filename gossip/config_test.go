@@ -116,6 +116,7 @@ func TestLog_LevelsAreKeptAndFloodsCounted(t *testing.T) {
 	var out strings.Builder
 	bridge := newBridge(slog.New(slog.NewTextHandler(&out, nil)))
 	bridge.Print("[DEBUG] serf: quiet")
+	bridge.Print("[INFO] serf: attempting reconnect to quiet 10.0.0.1:8301")
 	bridge.Print("[INFO] serf: EventMemberJoin: a 10.0.0.1")
 	for port := range 100 {
 		bridge.Printf("[ERR] memberlist: failed to receive from=10.0.0.9:%d", port)

@@ -18,6 +18,10 @@ const (
 	logKinds  = 512 // kinds that are told apart before counting starts afresh
 )
 
+// reconnecting begins a line of serf's that comes every few seconds for as long
+// as a member is down. What comes of the attempt has a line of its own.
+const reconnecting = "serf: attempting reconnect"
+
 // logBridge turns the lines of serf and memberlist, "[WARN] serf: text", into
 // slog records of the right level.
 type logBridge struct {
@@ -42,6 +46,9 @@ func newBridge(l *slog.Logger) *log.Logger {
 // Write implements io.Writer for package log, which passes one line at a time.
 func (b *logBridge) Write(p []byte) (int, error) {
 	level, text := parseLine(strings.TrimSpace(string(p)))
+	if strings.HasPrefix(text, reconnecting) {
+		level = slog.LevelDebug
+	}
 	ctx := context.Background()
 	if !b.to.Enabled(ctx, level) {
 		return len(p), nil
