@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"io"
 
 	"muster/catalog"
@@ -16,17 +17,21 @@ type stateMachine struct {
 }
 
 // Apply implements consensus.FSM: a batch of committed entries becomes one
-// transaction of the store. Each result is a catalog.Result.
-func (m stateMachine) Apply(entries []core.Entry) []any {
+// transaction of the store. Each result is a catalog.Result. Commands that only
+// a later release knows end this server.
+func (m stateMachine) Apply(entries []core.Entry) ([]any, error) {
 	batch := make([]state.Entry, len(entries))
 	for i, e := range entries {
+		if err := catalog.CheckRelease(e.Data); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", e.Index, err)
+		}
 		batch[i] = state.Entry{Index: e.Index, Data: e.Data}
 	}
 	out := make([]any, len(entries))
 	for i, r := range m.store.Apply(batch) {
 		out[i] = r
 	}
-	return out
+	return out, nil
 }
 
 // Snapshot implements consensus.FSM.

@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"agent":               {"*"},
 	"cmd/agent":           {"agent", "agent/config", "agent/checks", "catalog"},
 	"cmd/agent/e2e":       {},
+	"docs":                {}, // tests that compare pages with what the program does
 }
 
 // pure are the standard packages that the Raft core must do without: it has no

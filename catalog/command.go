@@ -14,6 +14,8 @@ const (
 	OpCreateSession  Op = 5
 	OpDestroySession Op = 6
 	OpEndLockDelays  Op = 7
+
+	lastOp = OpEndLockDelays
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -57,6 +58,20 @@ func DecodeCommand(b []byte) (Command, error) {
 		return nil, Errorf(Invalid, "decode command %d: %v", op, err)
 	}
 	return c, nil
+}
+
+// ErrLaterRelease says that a command is of a kind, or of a version of it, that
+// came with a later release than this one.
+var ErrLaterRelease = errors.New("it is a command of a later release of Muster; update this server, it goes on where it stopped")
+
+// CheckRelease looks at a command's first two bytes. It returns ErrLaterRelease
+// for one that DecodeCommand can't read since this program is too old for it: the
+// other servers carry it out.
+func CheckRelease(b []byte) error {
+	if len(b) >= commandHeader && (Op(b[0]) > lastOp || b[1] > commandVersion) {
+		return fmt.Errorf("operation %d, version %d: %w", b[0], b[1], ErrLaterRelease)
+	}
+	return nil
 }
 
 // newCommand returns an empty command of an operation, nil if it is unknown.

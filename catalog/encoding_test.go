@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,21 @@ func TestEncodeCommand_Golden(t *testing.T) {
 		}
 		if again, err := DecodeCommand(got); err != nil || asJSON(t, again) != asJSON(t, c) {
 			t.Errorf("%s was read back as %s (%v)", name, asJSON(t, again), err)
+		}
+	}
+}
+
+// What is not in this release's list is not passed over, and all that is in it is
+// known.
+func TestCheckRelease_TellsCommandsOfLaterReleases(t *testing.T) {
+	for op := range 256 {
+		known := newCommand(Op(op)) != nil
+		for _, version := range []byte{commandVersion, commandVersion + 1} {
+			err := CheckRelease([]byte{byte(op), version, 0x80})
+			later := op != 0 && !known || version > commandVersion
+			if errors.Is(err, ErrLaterRelease) != later {
+				t.Errorf("operation %d (known: %v), version %d: %v", op, known, version, err)
+			}
 		}
 	}
 }

@@ -95,7 +95,9 @@ func (a *apply) apply(es []core.Entry) error {
 	}
 	var results []any
 	if len(cmds) > 0 {
-		results = m.fsm.Apply(cmds)
+		if results, err = m.fsm.Apply(cmds); err != nil {
+			return fmt.Errorf("apply entries from %d to %d: %w", cmds[0].Index, cmds[len(cmds)-1].Index, err)
+		}
 	}
 	last := es[len(es)-1]
 	m.moved(core.EntryID{Term: last.Term, Index: last.Index})

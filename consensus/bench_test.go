@@ -19,10 +19,10 @@ type counter struct {
 	n int
 }
 
-func (c *counter) Apply(es []core.Entry) []any {
+func (c *counter) Apply(es []core.Entry) ([]any, error) {
 	results := make([]any, len(es))
 	c.n += len(es)
-	return results
+	return results, nil
 }
 
 // BenchmarkPropose measures commits of 256-byte commands on three servers over

@@ -34,7 +34,7 @@ type journal struct {
 	lines []string // guarded by mu
 }
 
-func (j *journal) Apply(es []core.Entry) []any {
+func (j *journal) Apply(es []core.Entry) ([]any, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	results := make([]any, len(es))
@@ -42,7 +42,7 @@ func (j *journal) Apply(es []core.Entry) []any {
 		j.lines = append(j.lines, string(e.Data))
 		results[i] = len(j.lines)
 	}
-	return results
+	return results, nil
 }
 
 func (j *journal) Snapshot() (consensus.Snapshot, error) { return snapshot(j.all()), nil }

@@ -12,8 +12,10 @@ import (
 type FSM interface {
 	// Apply takes committed EntryCommand entries in log order and returns one
 	// result for each. It must not keep the slice; Data is immutable and may be
-	// kept.
-	Apply(entries []core.Entry) []any
+	// kept. An error says that it can't follow what the cluster has committed,
+	// and stops the server: to pass over an entry would make its state differ
+	// from the others' for good.
+	Apply(entries []core.Entry) ([]any, error)
 	// Snapshot captures the state as it is now. It must be cheap: no entry is
 	// applied meanwhile.
 	Snapshot() (Snapshot, error)

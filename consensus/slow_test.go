@@ -12,9 +12,9 @@ import (
 // idle is a state machine that keeps nothing.
 type idle struct{}
 
-func (idle) Apply(es []core.Entry) []any { return make([]any, len(es)) }
-func (idle) Snapshot() (Snapshot, error) { return idle{}, nil }
-func (idle) Restore(io.Reader) error     { return nil }
+func (idle) Apply(es []core.Entry) ([]any, error) { return make([]any, len(es)), nil }
+func (idle) Snapshot() (Snapshot, error)          { return idle{}, nil }
+func (idle) Restore(io.Reader) error              { return nil }
 
 func (idle) WriteTo(w io.Writer) (int64, error) { return 0, nil }
 func (idle) Close()                             {}

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"muster/consensus/core"
@@ -49,6 +50,24 @@ func TestTell_ResultGoesByTermAndIndex(t *testing.T) {
 	}
 	if r := lost.only(t); !errors.Is(r.Err, core.ErrLeadershipLost) || errors.Is(r.Err, ErrUnknown) {
 		t.Errorf("overwritten entry: %+v", r)
+	}
+}
+
+// refusing is a state machine that can't go on.
+type refusing struct{ FSM }
+
+func (refusing) Apply([]core.Entry) ([]any, error) { return nil, errors.New("too old for this") }
+
+func TestApply_EndsWhereTheStateMachineCanNotFollow(t *testing.T) {
+	w := newTestWaiting()
+	wt := placeOne(&w, 2, 5)
+	m := &machine{fsm: refusing{}, at: core.EntryID{Term: 2, Index: 4}}
+	a := apply{machine: m, lo: 5, hi: 5, entries: []core.Entry{{Index: 5, Term: 2, Kind: core.EntryCommand}}, waiting: w.upTo(5)}
+	if err := a.run(); err == nil || !strings.Contains(err.Error(), "too old for this") {
+		t.Errorf("the server goes on: %v", err)
+	}
+	if m.at.Index != 4 || len(wt.results) != 0 {
+		t.Errorf("the state is at %d, who waits was told %v", m.at.Index, wt.results)
 	}
 }
 

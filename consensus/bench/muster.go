@@ -116,7 +116,7 @@ func (c *musterCluster) close() error {
 // noState is a state machine that does nothing.
 type noState struct{}
 
-func (noState) Apply(es []core.Entry) []any           { return make([]any, len(es)) }
+func (noState) Apply(es []core.Entry) ([]any, error)  { return make([]any, len(es)), nil }
 func (noState) Snapshot() (consensus.Snapshot, error) { return noState{}, nil }
 func (noState) Restore(io.Reader) error               { return nil }
 func (noState) WriteTo(io.Writer) (int64, error)      { return 0, nil }

@@ -60,13 +60,13 @@ func newMachine(s *server) *machine {
 }
 
 // Apply implements consensus.FSM.
-func (m *machine) Apply(es []core.Entry) []any {
+func (m *machine) Apply(es []core.Entry) ([]any, error) {
 	results := make([]any, len(es))
 	for i, e := range es {
 		c, err := decodeCommand(e.Data)
 		if err != nil || c.key >= len(m.registers) {
 			m.server.sim.check.fail("%s: entry %d holds no command of a client: %v", m.server.id, e.Index, err)
-			return results
+			return results, nil
 		}
 		results[i] = m.apply(e, c)
 		m.server.sim.check.applied(m.server, e, c.op, results[i].(outcome).done, m.state)
@@ -76,9 +76,11 @@ func (m *machine) Apply(es []core.Entry) []any {
 		for i := range own {
 			own[i].Data = own[i].Data[commandHead:]
 		}
-		m.passenger.Apply(own)
+		if _, err := m.passenger.Apply(own); err != nil {
+			return nil, err
+		}
 	}
-	return results
+	return results, nil
 }
 
 func (m *machine) apply(e core.Entry, c command) outcome {

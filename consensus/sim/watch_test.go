@@ -338,7 +338,7 @@ func (r *rider) Finish() {
 func (r *rider) Err() error { return r.err }
 
 // Apply implements consensus.FSM.
-func (b *boarded) Apply(es []core.Entry) []any {
+func (b *boarded) Apply(es []core.Entry) ([]any, error) {
 	batch := make([]state.Entry, len(es))
 	for i, e := range es {
 		batch[i] = state.Entry{Index: e.Index, Data: e.Data}
@@ -349,7 +349,7 @@ func (b *boarded) Apply(es []core.Entry) []any {
 		}
 	}
 	b.settle()
-	return nil
+	return nil, nil
 }
 
 // Snapshot implements consensus.FSM.

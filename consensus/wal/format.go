@@ -132,7 +132,7 @@ func decodeSegmentHeader(sector []byte) (segmentHeader, error) {
 		return segmentHeader{}, errors.New("segment header: checksum differs")
 	}
 	if v := le.Uint32(sector[8:]); v != segmentVersion {
-		return segmentHeader{}, fmt.Errorf("segment format version %d, this program reads version %d", v, segmentVersion)
+		return segmentHeader{}, fmt.Errorf("%w: segment version %d, this program reads version %d", ErrVersion, v, segmentVersion)
 	}
 	h := segmentHeader{
 		reset:    le.Uint32(sector[12:])&flagReset != 0,

@@ -1,8 +1,11 @@
 package wal_test
 
 import (
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"flag"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +62,45 @@ func TestGolden_IsReadBack(t *testing.T) {
 	}
 	if es := all(t, l); len(es) != 3 || es[1].Kind != core.EntryNoop || !strings.HasPrefix(string(es[2].Data), "over two") {
 		t.Fatalf("entries %v", es)
+	}
+}
+
+// What a later version wrote is refused as that, not called damage: it is whole,
+// and its release can read it.
+func TestVersion_OfAnotherReleaseIsRefusedByName(t *testing.T) {
+	for _, tc := range []struct {
+		file        string
+		version     func(b []byte) int // where it stands
+		sum, sumEnd func(b []byte) int // the CRC-32C at sumEnd covers all from sum on
+	}{
+		{
+			"00000000000000000001.wal", func([]byte) int { return 8 },
+			func([]byte) int { return 0 }, func([]byte) int { return 508 },
+		},
+		{
+			"00000000000000000002-00000000000000000003.snap", func(b []byte) int { return len(b) - 16 },
+			func(b []byte) int { return len(b) - 20 - int(binary.LittleEndian.Uint32(b[len(b)-20:])) }, func(b []byte) int { return len(b) - 4 },
+		},
+	} {
+		fsys := memfs.New()
+		l, _ := open(t, fsys)
+		must(t, l.Append(wal.Batch{HardState: &core.HardState{Term: 3}, Entries: entries(1, 3, 3)}))
+		mustSnapshot(t, l, 2, 3, 90)
+		must(t, l.Close())
+		path := filepath.Join(dir, tc.file)
+		b, err := wal.ReadFile(fsys, path, 1<<20)
+		must(t, err)
+		b[tc.version(b)] = 2
+		binary.LittleEndian.PutUint32(b[tc.sumEnd(b):], crc32.Checksum(b[tc.sum(b):tc.sumEnd(b)], crc32.MakeTable(crc32.Castagnoli)))
+		f, err := fsys.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		_, err = f.WriteAt(b, 0)
+		must(t, err)
+		_, _, err = wal.Open(fsys, dir, tiny())
+		var damage *wal.CorruptError
+		if !errors.Is(err, wal.ErrVersion) || errors.As(err, &damage) || !strings.Contains(err.Error(), tc.file) {
+			t.Errorf("%s of version 2: %v", tc.file, err)
+		}
 	}
 }
 

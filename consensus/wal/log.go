@@ -68,6 +68,10 @@ var (
 	ErrFailed = errors.New("log has failed; the server must stop")
 )
 
+// ErrVersion says that a file is whole, and of a version of its format that this
+// program doesn't know: another release wrote it, and that one can read it.
+var ErrVersion = errors.New("another release wrote this file")
+
 // CorruptError says that a file doesn't hold what was written to it.
 type CorruptError struct {
 	File   string

@@ -172,7 +172,9 @@ func openSegment(fsys FS, path string, number uint64) (*segment, error) {
 		if err == nil && h.number != number {
 			err = fmt.Errorf("it is segment %d by its header", h.number)
 		}
-		if err != nil {
+		if errors.Is(err, ErrVersion) {
+			err = fmt.Errorf("%s: %w", path, err)
+		} else if err != nil {
 			err = &CorruptError{File: path, Reason: err.Error()}
 		}
 	} else if err == io.ErrUnexpectedEOF {

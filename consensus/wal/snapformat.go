@@ -157,7 +157,7 @@ func readMeta(f File, path, name string) (core.SnapshotMeta, error) {
 	case le.Uint32(b[sum:]) != crc32.Checksum(b[:sum], castagnoli):
 		return m, damaged("checksum differs")
 	case le.Uint32(b[n+4:]) != snapshotVersion:
-		return m, fmt.Errorf("%s: snapshot format version %d, this program reads version %d", path, le.Uint32(b[n+4:]), snapshotVersion)
+		return m, fmt.Errorf("%s: %w: snapshot version %d, this program reads version %d", path, ErrVersion, le.Uint32(b[n+4:]), snapshotVersion)
 	}
 	if err := decodeMeta(b[:n], &m); err != nil {
 		return m, damaged(err.Error())
