@@ -127,9 +127,10 @@ func DefaultConfig() Config {
 			ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4,
 			GossipInterval: 200 * time.Millisecond, GossipNodes: 3, RetransmitMult: 4, PushPullInterval: 30 * time.Second,
 			LeaveTimeout: 5 * time.Second, LeaveDelay: 3 * time.Second,
-			// The attempts also end a partition, once it is healed: serf's 30 s
-			// would keep both sides apart for that long or, by chance, a few times that.
-			ReapInterval: 15 * time.Second, ReconnectInterval: 5 * time.Second,
+			// The attempts also end a partition, once it is healed. Serf spreads
+			// them over all members, though one alone may believe another dead: with
+			// its own 30 s, four agents took more than a minute now and then.
+			ReapInterval: 15 * time.Second, ReconnectInterval: time.Second,
 		},
 	}
 }
@@ -141,6 +142,7 @@ func DefaultWANConfig() Config {
 	c.WAN, c.BindPort = true, 8302
 	c.Timing.ProbeInterval, c.Timing.ProbeTimeout, c.Timing.SuspicionMult = 5*time.Second, 3*time.Second, 6
 	c.Timing.GossipInterval, c.Timing.GossipNodes, c.Timing.PushPullInterval = 500*time.Millisecond, 4, time.Minute
+	c.Timing.ReconnectInterval = 5 * time.Second
 	return c
 }
 
