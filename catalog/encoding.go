@@ -3,6 +3,7 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 
@@ -135,7 +136,10 @@ var msgpackHandle = func() *codec.MsgpackHandle {
 	h.RawToString = true
 	h.MapType = reflect.TypeFor[map[string]any]()
 	h.MaxDepth = maxDepth
-	h.MaxInitLen = 64 // lengths are a promise of the sender, not yet bytes
+	// checkMsgpack has seen the bytes behind each length. Without this the codec
+	// grows what it reads by a few bytes at a time, and copies it each time: the
+	// square of a value's size.
+	h.MaxInitLen = math.MaxInt
 	return h
 }()
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,37 @@ func TestCheckRelease_TellsCommandsOfLaterReleases(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Every server decodes each command before it can go on to the next: a large one
+// may cost what its size explains, no more.
+func TestDecodeCommand_AllocatesAFewTimesItsInput(t *testing.T) {
+	names := make([]string, 20_000)
+	for name, c := range map[string]Command{
+		"one large value": &KV{Verb: KVSet, Key: "k", Value: make([]byte, 512<<10)},
+		"a long text":     &Register{Node: Node{Node: "n"}, Checks: []Check{{Output: strings.Repeat("x", 512<<10)}}},
+		"a long list":     &Register{Node: Node{Node: "n"}, Service: &Service{Tags: names}},
+	} {
+		b, err := EncodeCommand(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := allocated()
+		if _, err := DecodeCommand(b); err != nil {
+			t.Fatal(err)
+		}
+		// A string's header is sixteen times the byte that an empty one takes.
+		if took, most := allocated()-before, uint64(20*len(b)+64<<10); took > most {
+			t.Errorf("%s: %d bytes were decoded with %d bytes of memory; at most %d are due", name, len(b), took, most)
+		}
+	}
+}
+
+// allocated is how many bytes the process has asked for since it began.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }
 
 func asJSON(t *testing.T, v any) string {
