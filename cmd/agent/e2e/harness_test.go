@@ -25,6 +25,9 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(bareVariable); addr != "" {
+		os.Exit(runBare(addr))
+	}
 	os.Exit(runTests(m))
 }
 
