@@ -35,6 +35,7 @@ type Core struct {
 	asked   askedReads  // reads put to the leader
 
 	electionDeadline Instant
+	waited           bool // the election timer runs once more; see late.go
 	// loyalUntil ends the time in which this server refuses its vote because it
 	// has heard a leader, or may have heard one just before it was restarted.
 	loyalUntil Instant
@@ -142,7 +143,7 @@ func (c *Core) Tick(now Instant) {
 		c.tickLeader()
 		return
 	}
-	if c.now >= c.electionDeadline {
+	if c.now >= c.electionDeadline && !c.waitOnceMore() {
 		c.electionTimeout()
 	}
 	c.retryReads()
@@ -166,7 +167,8 @@ func (c *Core) advance(now Instant) {
 	if c.lead == nil {
 		return
 	}
-	if _, patience := c.span(); c.now.Sub(c.quorumContact()) >= patience {
+	c.excuseLateness()
+	if c.now >= c.quorumDeadline() {
 		c.becomeFollower(c.hard.Term, "")
 	}
 }

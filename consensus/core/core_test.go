@@ -53,7 +53,22 @@ func (l *lone) stored(out core.Output, last core.EntryID) core.Output {
 	return l.Output()
 }
 
+// passes lets time go by, with a Tick at each Deadline on the way and at the end.
 func (l *lone) passes(d core.Duration) core.Output {
+	l.t.Helper()
+	end := l.now.Add(d)
+	for ticks := 0; l.Deadline() < end; ticks++ {
+		if ticks > 10_000 {
+			l.t.Fatal("time stands still: it wants a Tick that changes nothing")
+		}
+		l.now = max(l.now, l.Deadline())
+		l.Tick(l.now)
+	}
+	return l.oversleeps(end.Sub(l.now))
+}
+
+// oversleeps lets time go by without a turn.
+func (l *lone) oversleeps(d core.Duration) core.Output {
 	l.now = l.now.Add(d)
 	l.Tick(l.now)
 	return l.Output()

@@ -50,5 +50,6 @@
 // types.go is the contract. core.go dispatches inputs and builds Outputs;
 // election.go, follower.go, leader.go with replication.go and progress.go are
 // the roles; log.go and writes.go the bookkeeping of the log and the disk;
-// read.go, lease.go, timing.go, membership.go, transfer.go and snapshot.go one extension each.
+// read.go, lease.go, timing.go, late.go, membership.go, transfer.go and snapshot.go
+// one extension each.
 package core

@@ -12,12 +12,13 @@ func (c *Core) resetElectionTimer() {
 		timeout += t.ElectionMax // those with room go first
 	}
 	c.electionDeadline = max(c.now.Add(timeout), c.loyalUntil)
+	c.waited = false
 }
 
 // hurryIfAlone ends the election timeout of a server that has nobody to wait for.
 func (c *Core) hurryIfAlone() {
 	if c.config().Voters() == 1 && c.votesIn(c.config()) && c.electable() {
-		c.electionDeadline = c.now
+		c.electionDeadline, c.waited = c.now, true
 	}
 }
 

@@ -20,6 +20,7 @@ type leadership struct {
 
 	rounds        rounds
 	nextHeartbeat Instant
+	excused       Instant // when this leader last began its patience anew; see late.go
 
 	reads    waitingReads
 	transfer *transfer
@@ -171,8 +172,7 @@ func (c *Core) tickLeader() {
 }
 
 func (c *Core) leaderDeadline() Instant {
-	_, patience := c.span()
-	deadline := min(c.lead.nextHeartbeat, c.quorumContact().Add(patience))
+	deadline := min(c.lead.nextHeartbeat, c.quorumDeadline())
 	if t := c.lead.transfer; t != nil {
 		deadline = min(deadline, t.deadline)
 	}

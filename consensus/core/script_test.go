@@ -29,6 +29,7 @@ var rewrite = flag.Bool("rewrite", false, "write the traces of the scripts anew"
 //	wipe a                 crashes, and comes back with an empty disk
 //	slow a, sync a [n]     the disk does nothing until told to, n tasks or all
 //	pass 50                time goes by, nothing is delivered
+//	busy 400               time goes by, and no server gets a turn before its end
 //	deliver [a b]          everything on the wire, or the oldest message from a to b
 //	lose [a b]             loses the same
 //	again a b              doubles the oldest message from a to b
@@ -164,6 +165,9 @@ func (s *script) run(at string, args []string) {
 		on().sync(number(1, 1<<20))
 	case "pass":
 		s.c.pass(core.Duration(number(0, 0)) * ms)
+	case "busy":
+		s.c.now = s.c.now.Add(core.Duration(number(0, 0)) * ms)
+		s.c.pass(0)
 	case "run":
 		s.c.run(core.Duration(number(0, 0)) * ms)
 	case "deliver":

@@ -249,7 +249,7 @@ var bugs = []bug{
 	},
 	{
 		number: 34, name: "leader without quorum stays",
-		edits:  []edit{{"core/core.go", "if _, patience := c.span(); c.now.Sub(c.quorumContact()) >= patience {", "if false {"}},
+		edits:  []edit{{"core/core.go", "if c.now >= c.quorumDeadline() {", "if false {"}},
 		checks: []check{scripts, walk(200)},
 	},
 	{
@@ -370,5 +370,15 @@ var bugs = []bug{
 		number: 120, name: "stale reads from the commit index on disk",
 		edits:  []edit{{"ready.go", "(r.asked || e.now >= r.giveUp)", "true"}},
 		checks: []check{watches},
+	},
+	{
+		number: 121, name: "late leader excused for ever",
+		edits:  []edit{{"core/late.go", " && c.quorumContact() >= c.lead.excused {", " {"}},
+		checks: []check{scripts},
+	},
+	{
+		number: 122, name: "own absence taken for the leader's",
+		edits:  []edit{{"core/late.go", "if c.waited || !c.late(c.electionDeadline) {", "if true {"}},
+		checks: []check{scripts},
 	},
 }
