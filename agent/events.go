@@ -62,7 +62,7 @@ func fire(pool *gossip.Pool, e agentapi.Event) (agentapi.Event, error) {
 		return e, err
 	}
 	if err := pool.Fire(userEvent+e.Name, payload); err != nil {
-		return e, catalog.Errorf(catalog.Invalid, "%v", err)
+		return e, catalog.Wrap(catalog.Invalid, err)
 	}
 	return e, nil
 }

@@ -75,7 +75,7 @@ func apiMember(m gossip.Member) agentapi.Member {
 func (l localAPI) Join(ctx context.Context, address string, wan bool) error {
 	pool, err := l.agent.poolOf(wan)
 	if err != nil {
-		return catalog.Errorf(catalog.Invalid, "%v", err)
+		return catalog.Wrap(catalog.Invalid, err)
 	}
 	if _, err := pool.Join(ctx, []string{address}); err != nil {
 		// In the form that Consul's clients know.
@@ -91,7 +91,7 @@ func (l localAPI) Leave(ctx context.Context) error { return l.agent.Leave(ctx) }
 func (l localAPI) ForceLeave(node string, prune, wan bool) error {
 	pool, err := l.agent.poolOf(wan)
 	if err != nil {
-		return catalog.Errorf(catalog.Invalid, "%v", err)
+		return catalog.Wrap(catalog.Invalid, err)
 	}
 	err = pool.ForceLeave(node, prune)
 	if errors.Is(err, gossip.ErrUnknownMember) {

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net"
 	"path/filepath"
@@ -32,6 +31,7 @@ type quorum struct {
 	transport *transport.Transport
 	mux       *transport.Mux
 	router    *router
+	led       *led
 }
 
 // newQuorum opens the log and restores the catalog from it. listener is the
@@ -61,6 +61,7 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	if err != nil {
 		return nil, err
 	}
+	q.led = newLed(a.cfg.RPCHoldTimeout, q.KnownLeader, q.node.Changed)
 	limits := transport.MuxConfig{SniffTimeout: a.cfg.ClusterLimits.HandshakeTimeout, MaxPerHost: a.cfg.ClusterLimits.MaxConnsPerClient, Logger: a.opts.Logger}
 	if limits.MaxPerHost == 0 {
 		limits.MaxPerHost = math.MaxInt
@@ -75,6 +76,7 @@ func (q *quorum) run(ctx context.Context) error {
 	g.Go(func() error { return q.node.Run(ctx) })
 	g.Go(func() error { return q.transport.Run(ctx) })
 	g.Go(func() error { return q.mux.Run(ctx) })
+	g.Go(func() error { return q.led.run(ctx) })
 	return g.Wait()
 }
 
@@ -103,11 +105,11 @@ func (q *quorum) propose(ctx context.Context, data []byte) (catalog.Result, erro
 func proposeError(err error) error {
 	switch {
 	case errors.Is(err, consensus.ErrUnknown):
-		return fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Unknown, "%v", err), err)
+		return catalog.Wrap(catalog.Unknown, err)
 	case errors.Is(err, core.ErrOverloaded):
-		return fmt.Errorf("%w (%w)", catalog.Errorf(catalog.TooMany, "%v", err), err)
+		return catalog.Wrap(catalog.TooMany, err)
 	default:
-		return fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Unavailable, "%v", err), err)
+		return catalog.Wrap(catalog.Unavailable, err)
 	}
 }
 
@@ -120,7 +122,7 @@ func (q *quorum) Confirm(ctx context.Context) error { return q.readIndex(ctx, co
 func (q *quorum) readIndex(ctx context.Context, kind core.ReadKind) error {
 	_, err := q.node.ReadIndex(ctx, kind)
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Unavailable, "%v", err), err)
+		err = catalog.Wrap(catalog.Unavailable, err)
 	}
 	return err
 }
@@ -133,6 +135,9 @@ func (q *quorum) IsLeader() bool { return q.node.IsLeader() }
 
 // KnownLeader implements api.Replica.
 func (q *quorum) KnownLeader() bool { return q.node.Leader() != "" }
+
+// Led implements api.Replica.
+func (q *quorum) Led() context.Context { return q.led.current() }
 
 // LastContact implements api.Replica: zero on the leader.
 func (q *quorum) LastContact() time.Duration {

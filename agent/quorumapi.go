@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -151,11 +150,11 @@ func operatorError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, consensus.ErrUnknown):
-		return fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Unknown, "%v", err), err)
+		return catalog.Wrap(catalog.Unknown, err)
 	case errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrTransferring), errors.Is(err, consensus.ErrStopped):
-		return fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Unavailable, "%v", err), err)
+		return catalog.Wrap(catalog.Unavailable, err)
 	default:
-		return fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Internal, "%v", err), err)
+		return catalog.Wrap(catalog.Internal, err)
 	}
 }
 

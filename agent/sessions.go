@@ -181,7 +181,7 @@ func (t *sessionTimers) failed(ctx context.Context, err error) {
 func (t *sessionTimers) Renew(ctx context.Context, id string) (*catalog.Session, error) {
 	for {
 		if err := t.confirm(ctx); err != nil {
-			return nil, fmt.Errorf("%w (%w)", catalog.Errorf(catalog.Unavailable, "No cluster leader"), err)
+			return nil, fmt.Errorf("%w: %w", catalog.Errorf(catalog.Unavailable, "No cluster leader"), err)
 		}
 		s := t.store.View().Session(id)
 		if s == nil {

@@ -24,8 +24,9 @@ const (
 // Error is an error with a kind. Its text is for people and, where Consul's
 // clients match on it, is Consul's.
 type Error struct {
-	Kind Kind
-	Text string
+	Kind  Kind
+	Text  string
+	cause error
 }
 
 // Errorf makes an Error of a kind.
@@ -33,7 +34,16 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }
 
+// Wrap gives an error a kind. It says what err says, and errors.Is and errors.As
+// see through it.
+func Wrap(kind Kind, err error) *Error {
+	return &Error{Kind: kind, Text: err.Error(), cause: err}
+}
+
 func (e *Error) Error() string { return e.Text }
+
+// Unwrap gives the error that Wrap was given, nil if there is none.
+func (e *Error) Unwrap() error { return e.cause }
 
 // KindOf gives the kind of the first Error in err's chain, Internal if there is none.
 func KindOf(err error) Kind {

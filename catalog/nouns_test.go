@@ -3,6 +3,8 @@ package catalog
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -183,4 +185,12 @@ func FuzzCheckDefinition(f *testing.F) {
 			t.Fatalf("%s became %s", out, again)
 		}
 	})
+}
+
+func TestWrap_SaysWhatItsCauseSaysOnce(t *testing.T) {
+	cause := errors.New("the disk is full")
+	err := error(Wrap(Unknown, fmt.Errorf("commit: %w", cause)))
+	if err.Error() != "commit: the disk is full" || KindOf(err) != Unknown || !errors.Is(err, cause) {
+		t.Errorf("%v of kind %d", err, KindOf(err))
+	}
 }
