@@ -391,10 +391,12 @@ const (
 
 // Leave takes this agent out of the cluster for good: others see it as left, not
 // failed, and its node goes from the catalog; a server gives leadership away
-// first and is no voter any more. Run then ends.
+// first and is no voter any more. That takes leaveTimeout and handOverWait at
+// most, and goes on where ctx ends, as when the user who asked for it hangs up.
+// Run then ends, also after an error: others have heard of it by then.
 func (a *Agent) Leave(ctx context.Context) error {
 	a.leaveOnce.Do(func() {
-		a.leaveErr = a.leave(ctx)
+		a.leaveErr = a.leave(context.WithoutCancel(ctx))
 		close(a.leaving)
 	})
 	return a.leaveErr

@@ -275,7 +275,9 @@ func TestServer_ThatLeavesHandsLeadershipOverAndLosesItsVote(t *testing.T) {
 			rest = append(rest, s)
 		}
 	}
-	if err := leader.Leave(t.Context()); err != nil {
+	caller, hangUp := context.WithCancel(t.Context())
+	hangUp() // whoever asked for it makes no difference any more
+	if err := leader.Leave(caller); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-leader.done; err != nil {

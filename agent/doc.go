@@ -8,6 +8,7 @@
 //
 //	agent.go      New, Run, Leave, Reload: parts and lifetimes
 //	quorum.go     what makes a server (api.Replica)
+//	led.go        when a server has been without a leader for too long
 //	fsm.go        joins consensus, which knows bytes, and the catalog's store
 //	bootstrap.go  the first configuration of a cluster, once
 //	reconcile.go  the leader turns gossip into catalog and quorum

@@ -211,3 +211,24 @@ func TestBlocking_MissesNoLastChange(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// A server that is cut off would let its callers sleep through all that changes.
+func TestBlocking_EndsWhereNoLeaderIsKnownAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		led, lose := context.WithCancel(context.Background())
+		r.replica.led = led
+		r.replica.register(t, "n1", "web", "passing")
+		current := r.ask(t.Context(), "/v1/health/service/web?wait=1m&index=11")
+		stale := r.ask(t.Context(), "/v1/health/service/web?stale&wait=1m&index=11")
+		waits(t, current)
+		lose()
+		if w := <-current; w.Code != 500 || w.Body.String() != "No cluster leader" {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		waits(t, stale) // it wants no more than what this server knows
+		if w := <-stale; w.Code != 200 || index(w) != "11" {
+			t.Errorf("stale: %d %s", w.Code, w.Body)
+		}
+	})
+}

@@ -36,6 +36,9 @@ type Replica interface {
 
 	IsLeader() bool
 	KnownLeader() bool
+	// Led gives a context that is over once this server has known no leader for
+	// longer than an election takes: the catalog may go on without it.
+	Led() context.Context
 	// LastContact is how long ago this server heard of its leader, 0 on the leader.
 	LastContact() time.Duration
 }

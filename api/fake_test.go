@@ -37,6 +37,7 @@ type fakeReplica struct {
 	replaying atomic.Bool // still applies what it had committed before a restart
 	leads     atomic.Bool
 	age       time.Duration
+	led       context.Context
 	reads     atomic.Int64 // calls of ReadIndex and Confirm
 	confirms  atomic.Int64 // of these, of Confirm
 	writes    atomic.Int64 // commands committed
@@ -45,7 +46,7 @@ type fakeReplica struct {
 }
 
 func newReplica() *fakeReplica {
-	r := &fakeReplica{store: state.New()}
+	r := &fakeReplica{store: state.New(), led: context.Background()}
 	r.index.Store(10) // a log begins with other things than commands
 	r.leads.Store(true)
 	return r
@@ -85,6 +86,7 @@ func (r *fakeReplica) Confirm(ctx context.Context) error {
 func (r *fakeReplica) IsLeader() bool             { return r.leads.Load() }
 func (r *fakeReplica) Ready() bool                { return !r.replaying.Load() }
 func (r *fakeReplica) KnownLeader() bool          { return r.leads.Load() }
+func (r *fakeReplica) Led() context.Context       { return r.led }
 func (r *fakeReplica) LastContact() time.Duration { return r.age }
 
 // register commits a registration.

@@ -232,6 +232,36 @@ func TestUsersPort_TakesNoHopsFromUsers(t *testing.T) {
 	}
 }
 
+// A blocking query through a client agent goes on at another server when the one
+// that it waits at has lost its leader.
+func TestForward_BlockingReadMovesOnFromAServerThatIsCutOff(t *testing.T) {
+	cutOff, other := newRig(t), newRig(t)
+	led, lose := context.WithCancel(context.Background())
+	cutOff.replica.led = led
+	for _, r := range []*rig{cutOff, other} {
+		r.replica.register(t, "n1", "web", "passing")
+	}
+	client := newRig(t, asClient(cutOff.listen(), other.listen()))
+	answer := client.ask(t.Context(), "/v1/health/service/web?index=11")
+	waitInFlight(t, cutOff)
+	lose()
+	waitInFlight(t, other)
+	other.replica.register(t, "n2", "web", "passing")
+	if w := <-answer; w.Code != 200 || !strings.Contains(w.Body.String(), "n2") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// waitInFlight waits until a request is under way.
+func waitInFlight(t *testing.T, r *rig) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); r.metric("muster_http_requests_in_flight") < 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("the read never reached the server")
+		}
+	}
+}
+
 func TestForward_BlockingReadEndsWithItsCaller(t *testing.T) {
 	server := newRig(t)
 	server.replica.register(t, "n1", "web", "passing")

@@ -120,8 +120,13 @@ func (c *call) await() (*answer, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.req.ctx, c.s.waitTime(o.Wait))
 	defer cancel()
+	ctx, end := c.whileLed(ctx)
+	defer end()
 	for last := first; ; {
 		if store.Wait(ctx, last.topics, last.index) != nil {
+			if context.Cause(ctx) == errNoLeader {
+				return nil, errNoLeader
+			}
 			return last, c.req.ctx.Err()
 		}
 		next, err := c.answer()
@@ -135,6 +140,18 @@ func (c *call) await() (*answer, error) {
 		}
 		last = next
 	}
+}
+
+// whileLed gives a context that also ends, with errNoLeader as its cause, once
+// this server has been without a leader for too long: who waits here for a change
+// that must be current would wait in vain, and another server may know of it.
+func (c *call) whileLed(parent context.Context) (_ context.Context, end func()) {
+	if c.row.View == nil || c.req.Options.Consistency == Stale {
+		return parent, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	stop := context.AfterFunc(c.s.deps.Replica.Led(), func() { cancel(errNoLeader) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // waitTime is how long a blocking query waits: as long as asked within bounds,

@@ -112,13 +112,16 @@ func (c *call) moment() (moment, error) {
 	}}, err
 }
 
-// stream answers with a stream until its caller has gone, the agent ends, or the
-// caller may no longer see the answer, which a last event of type error says.
+// stream answers with a stream until its caller has gone, the agent ends, or a
+// last event of type error says why: the caller may no longer see the answer, or
+// this server has lost its leader.
 func (c *call) stream(age time.Duration) error {
 	now, err := c.moment()
 	if err != nil {
 		return err
 	}
+	ctx, end := c.whileLed(c.req.ctx)
+	defer end()
 	out := c.openStream(now, age)
 	var shown []byte // what the caller has, nil while that isn't known
 	for {
@@ -129,10 +132,13 @@ func (c *call) stream(age time.Duration) error {
 		if news || c.req.Options.Consistency != Stale { // else this server may be behind its caller
 			shown = now.data
 		}
-		if c.beat(now, out) != nil {
+		if err = c.beat(ctx, now, out); err != nil && context.Cause(ctx) != errNoLeader {
 			return nil
 		}
-		if err = c.authorize(); err == nil {
+		if err == nil {
+			err = c.authorize()
+		}
+		if err == nil {
 			now, err = c.moment()
 		}
 		if err != nil {
@@ -157,16 +163,16 @@ func (c *call) isNews(now moment, shown []byte) bool {
 }
 
 // beat waits until an answer is over, with a heartbeat now and then.
-func (c *call) beat(now moment, out *events) error {
+func (c *call) beat(ctx context.Context, now moment, out *events) error {
 	for {
-		ctx, cancel := context.WithTimeout(c.req.ctx, heartbeat)
-		err := now.over(ctx)
+		soon, cancel := context.WithTimeout(ctx, heartbeat)
+		err := now.over(soon)
 		cancel()
 		if err == nil {
 			return nil
 		}
-		if c.req.ctx.Err() != nil {
-			return err
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		if err := out.comment("heartbeat"); err != nil {
 			return err

@@ -228,6 +228,23 @@ func TestStream_EndsWhenItsCallerMayNoLongerSee(t *testing.T) {
 	})
 }
 
+func TestStream_EndsWhereNoLeaderIsKnownAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		led, lose := context.WithCancel(context.Background())
+		r.replica.led = led
+		r.replica.register(t, "n1", "web", "passing")
+		s := r.watch(t.Context(), "/v1/health/service/web")
+		s.next(t)
+		s.quiet(t)
+		lose()
+		if part := <-s.parts; part != "event: error\ndata: {\"Status\":500,\"Error\":\"No cluster leader\"}\n\n" {
+			t.Errorf("%q", part)
+		}
+		<-s.done
+	})
+}
+
 func TestStream_OfWhatIsNotInTheCatalog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

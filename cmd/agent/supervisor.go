@@ -6,15 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"muster/agent/config"
 )
-
-// leaveTimeout bounds leaving the cluster at a signal.
-const leaveTimeout = 15 * time.Second
 
 // runner is an agent as the supervisor sees it.
 type runner interface {
@@ -80,11 +76,7 @@ func (s *supervisor) end(ctx context.Context, sig os.Signal, stop context.Cancel
 	left := make(chan error, 1)
 	if leave {
 		s.logger.Info("gracefully leaving the cluster; a second signal ends at once")
-		go func() {
-			ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-			defer cancel()
-			left <- s.agent.Leave(ctx)
-		}()
+		go func() { left <- s.agent.Leave(ctx) }()
 	} else {
 		left <- nil
 	}
