@@ -85,10 +85,15 @@ func TestKV_TakesValuesUpToTheLimit(t *testing.T) {
 	r := newRig(t)
 	value := strings.Repeat("\x00\xff", 256<<10)
 	r.put("big", value)
-	if w := r.do("GET", "/v1/kv/big?raw", ""); w.Body.String() != value {
+	w := r.do("GET", "/v1/kv/big?raw", "")
+	if w.Body.String() != value {
 		t.Errorf("%d bytes came back of %d", w.Body.Len(), len(value))
 	}
-	w := r.do("PUT", "/v1/kv/big", value+"x")
+	// A browser shows it, whatever it is, and runs nothing of it.
+	if h := w.Header(); h.Get("Content-Security-Policy") != "sandbox" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Type") != "text/plain" {
+		t.Errorf("%v", h)
+	}
+	w = r.do("PUT", "/v1/kv/big", value+"x")
 	if w.Code != 413 || !strings.HasPrefix(w.Body.String(), "Request body(524289 bytes) too large, max size: 524288 bytes") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -129,6 +129,10 @@ func (c *call) await() (*answer, error) {
 			}
 			return last, c.req.ctx.Err()
 		}
+		// The token may have been revoked meanwhile.
+		if err := c.authorize(); err != nil {
+			return nil, err
+		}
 		next, err := c.answer()
 		if err != nil {
 			return nil, err

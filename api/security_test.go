@@ -11,9 +11,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"muster/api"
+	"muster/catalog"
 	"muster/catalog/acl"
 )
 
@@ -34,10 +36,14 @@ func (e *endless) Read(p []byte) (int, error) {
 
 func TestBody_TooLargeIsRefusedWithinTheLimitRead(t *testing.T) {
 	r := newRig(t)
-	for _, path := range []string{"/v1/catalog/register", "/v1/catalog/deregister", "/v1/agent/service/register", "/v1/agent/check/pass/x", "/v1/agent/leave"} {
+	for _, route := range r.server.Routes() {
+		if route.Method == "GET" {
+			continue
+		}
+		path := strings.NewReplacer("{", "", "}", "").Replace(route.Path)
 		for name, length := range map[string]int64{"announced": 1 << 30, "chunked": -1} {
 			body := &endless{left: 1 << 30}
-			req := httptest.NewRequest("PUT", path, body)
+			req := httptest.NewRequest(route.Method, path, body)
 			req.ContentLength = length
 			w := httptest.NewRecorder()
 			r.users.ServeHTTP(w, req)
@@ -49,8 +55,8 @@ func TestBody_TooLargeIsRefusedWithinTheLimitRead(t *testing.T) {
 			}
 		}
 	}
-	if len(r.agent.calls) != 0 {
-		t.Error("the agent left all the same")
+	if len(r.agent.calls) != 0 || r.replica.writes.Load() != 0 {
+		t.Errorf("something was done all the same: %v", r.agent.calls)
 	}
 }
 
@@ -265,6 +271,28 @@ func TestACL_HidesBeforeItFilters(t *testing.T) {
 	if w := r.do("GET", "/v1/catalog/services", ""); w.Body.String() != `{"web":[]}` {
 		t.Errorf("services: %s", w.Body)
 	}
+}
+
+func TestACL_ATokenThatIsRevokedShowsNothingToWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		allowed := true
+		r := newRig(t, func(_ *api.Config, d *api.Deps) {
+			d.Authorize = func(context.Context, string) (acl.Authorizer, error) {
+				if allowed {
+					return acl.AllowAll{}, nil
+				}
+				return nil, catalog.Errorf(catalog.Denied, "ACL not found")
+			}
+		})
+		r.replica.register(t, "n1", "web", "passing")
+		answer := r.ask(t.Context(), "/v1/health/service/web?wait=1m&index=11")
+		waits(t, answer)
+		allowed = false
+		r.replica.register(t, "n2", "web", "passing")
+		if w := <-answer; w.Code != 403 || strings.Contains(w.Body.String(), "n2") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
 }
 
 func TestAnswers_AreKeptByWhatACallerMaySee(t *testing.T) {
