@@ -1,7 +1,9 @@
 package local_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"muster/agent/checks"
 	"muster/agent/local"
@@ -65,4 +67,28 @@ func TestAlias_OfAnotherNodeNeedsAWayToTheCatalog(t *testing.T) {
 	wantErr(t, err, catalog.Invalid, `Invalid check: this agent can't watch other nodes, so AliasNode "n9" must be its own, "n1", or be left out`)
 	ok(t, s.AddCheck(checks.Definition{Name: "near", AliasNode: "N1"}, local.Options{}))
 	wantCheck(t, s, "near", catalog.StatusPassing, "No checks found.")
+}
+
+// BenchmarkAlias is a report on one of many services that each have a sidecar,
+// whose alias follows it.
+func BenchmarkAlias(b *testing.B) {
+	cfg := local.DefaultConfig()
+	cfg.Node = catalog.Node{Node: "n1", Address: "192.0.2.1"}
+	s, err := local.New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 200 {
+		svc := catalog.Service{Service: fmt.Sprintf("s%d", i), Port: 80}
+		ttl := checks.Definition{TTL: time.Hour}
+		if err := s.AddService(svc, []checks.Definition{ttl}, local.Options{Sidecar: &local.Sidecar{}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for i := range b.N {
+		if err := s.UpdateTTL("service:s7", catalog.StatusPassing, fmt.Sprint(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -20,9 +20,11 @@ func ExampleState() {
 	service := catalog.Service{Service: "web", Port: 80}
 	check := checks.Definition{TTL: 30 * time.Second}
 	fmt.Println(s.AddService(service, []checks.Definition{check}, local.Options{}))
-	fmt.Println(s.ServiceHealth("web").Status)
+	web, _ := s.Check("service:web")
+	fmt.Println(web.Status)
 	fmt.Println(s.UpdateTTL("service:web", catalog.StatusPassing, "warmed up"))
-	fmt.Println(s.ServiceHealth("web").Status)
+	web, _ = s.Check("service:web")
+	fmt.Println(web.Status)
 	// Output:
 	// <nil>
 	// critical

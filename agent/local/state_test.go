@@ -1,8 +1,6 @@
 package local_test
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,50 +171,11 @@ func TestMaintenance_IsACheck(t *testing.T) {
 	if c == nil || c.Name != "Node Maintenance Mode" || c.Type != "maintenance" || c.Status != "critical" || c.Notes != "why" {
 		t.Errorf("node: %+v", c)
 	}
-	if h := s.ServiceHealth("web"); h.Status != "maintenance" {
-		t.Errorf("health is %s", h.Status)
-	}
 	ok(t, s.MaintainNode(false, ""))
 	ok(t, s.MaintainService("web", false, ""))
 	ok(t, s.MaintainService("web", false, "")) // again is no error
-	if h := s.ServiceHealth("web"); h.Status != "passing" || len(h.Checks) != 1 {
-		t.Errorf("afterwards health is %+v", h)
-	}
-}
-
-func TestServiceHealth_TheWorstCheckCounts(t *testing.T) {
-	s := newState(t)
-	for _, id := range []string{"web-2", "web-1"} {
-		svc := web()
-		svc.ID = id
-		ok(t, s.AddService(svc, []checks.Definition{ttl("c-" + id)}, local.Options{}))
-		ok(t, s.UpdateTTL("c-"+id, "passing", ""))
-	}
-	ok(t, s.AddService(catalog.Service{Service: "bare"}, nil, local.Options{}))
-	ok(t, s.AddCheck(checks.Definition{Name: "node", TTL: time.Hour, Status: "passing"}, local.Options{}))
-	state := func() string {
-		var out []string
-		for _, h := range s.ServiceHealthByName("WEB") {
-			out = append(out, fmt.Sprint(h.Service.ID, " ", h.Status, " ", len(h.Checks)))
-		}
-		return strings.Join(out, ", ")
-	}
-	if got := state(); got != "web-1 passing 2, web-2 passing 2" {
-		t.Error(got)
-	}
-	ok(t, s.UpdateTTL("c-web-1", "warning", ""))
-	if got := state(); got != "web-1 warning 2, web-2 passing 2" {
-		t.Error(got)
-	}
-	ok(t, s.UpdateTTL("node", "critical", ""))
-	if got := state(); got != "web-1 critical 2, web-2 critical 2" {
-		t.Error(got)
-	}
-	if h := s.ServiceHealth("bare"); h.Status != "critical" {
-		t.Errorf("bare is %s", h.Status)
-	}
-	if h := s.ServiceHealth("nope"); h != nil {
-		t.Errorf("unknown service has health %+v", h)
+	if all := s.Checks(); len(all) != 1 {
+		t.Errorf("afterwards there are %+v", all)
 	}
 }
 
