@@ -409,12 +409,18 @@ func (a *Agent) leave(ctx context.Context) error {
 	}
 	leaveCtx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
+	// Both at once: each stays up for a while after it has said goodbye.
+	var farewell sync.WaitGroup
 	if a.wan != nil {
-		if err := a.wan.pool.Leave(leaveCtx); err != nil {
-			a.logger.Warn("leave the WAN pool", "error", err)
-		}
+		farewell.Go(func() {
+			if err := a.wan.pool.Leave(leaveCtx); err != nil {
+				a.logger.Warn("leave the WAN pool", "error", err)
+			}
+		})
 	}
-	if err := a.pool.Leave(leaveCtx); err != nil {
+	err := a.pool.Leave(leaveCtx)
+	farewell.Wait()
+	if err != nil {
 		return fmt.Errorf("leave the cluster: %w", err)
 	}
 	if a.quorum != nil {

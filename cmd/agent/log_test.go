@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -111,5 +112,29 @@ func TestLogFile_ThatCantBeOpenedIsNamed(t *testing.T) {
 	}
 	if _, err := openLog(&bytes.Buffer{}, config.Log{File: file + "/x.log", RotateDuration: time.Hour}); err == nil || !strings.Contains(err.Error(), "log_file: ") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestLogFile_ThatCantBePutAsideIsWrittenOn(t *testing.T) {
+	dir := t.TempDir()
+	f, err := openRotating(config.Log{File: dir + "/m.log", RotateBytes: 10, RotateDuration: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at := time.Unix(1, 0)
+	f.now = func() time.Time { return at }
+	// What it would be put aside as is there, and no file.
+	if err := os.MkdirAll(fmt.Sprintf("%s/m-%d.log/full", dir, at.UnixNano()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"the first\n", "the second\n", "the third\n"} {
+		_, err = f.Write([]byte(line))
+	}
+	if err == nil || !strings.Contains(err.Error(), "rotate the log") {
+		t.Errorf("the failure is told as %v", err)
+	}
+	if got, err := os.ReadFile(dir + "/m.log"); err != nil || string(got) != "the first\nthe second\nthe third\n" {
+		t.Errorf("the file holds %q, %v", got, err)
 	}
 }

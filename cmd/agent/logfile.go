@@ -69,14 +69,15 @@ func (f *rotatingFile) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	full := f.maxBytes > 0 && f.size > 0 && f.size+int64(len(p)) > f.maxBytes
+	var rotating error
 	if full || f.now().Sub(f.started) >= f.maxAge {
 		if err := f.rotate(); err != nil {
-			return 0, fmt.Errorf("rotate the log: %w", err)
+			rotating = fmt.Errorf("rotate the log: %w", err)
 		}
 	}
 	n, err := f.file.Write(p)
 	f.size += int64(n)
-	return n, err
+	return n, errors.Join(rotating, err)
 }
 
 // rotate puts the file aside and begins a new one. The caller holds mu.
