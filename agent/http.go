@@ -54,7 +54,7 @@ func (a *Agent) openAPI() error {
 	}
 	cfg := api.DefaultConfig()
 	cfg.Datacenter, cfg.NodeName = a.cfg.Datacenter, a.cfg.NodeName
-	cfg.MaxBodyBytes = int64(a.cfg.HTTPLimits.MaxBodyBytes)
+	cfg.MaxValueBytes = int64(a.cfg.HTTPLimits.MaxValueBytes)
 	cfg.DefaultQueryTime, cfg.MaxQueryTime = a.cfg.DefaultQueryTime, a.cfg.MaxQueryTime
 	cfg.HoldTimeout = a.cfg.RPCHoldTimeout
 	cfg.ResponseHeaders, cfg.BlockEndpoints = a.cfg.ResponseHeaders, a.cfg.BlockEndpoints

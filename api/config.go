@@ -19,8 +19,10 @@ type Config struct {
 	// NodeName is the node that ?near=_agent stands for.
 	NodeName string
 
-	// MaxBodyBytes bounds the body of a write: 512 KiB.
-	MaxBodyBytes int64
+	// MaxBodyBytes bounds the body of a request, and MaxValueBytes that of one
+	// that sets a value of the key/value store: 512 KiB each.
+	MaxBodyBytes  int64
+	MaxValueBytes int64
 
 	// DefaultQueryTime is how long a blocking query waits that doesn't say so
 	// (5 m), MaxQueryTime how long it waits at most (10 m).
@@ -57,6 +59,7 @@ func DefaultConfig() Config {
 	return Config{
 		Datacenter:       "dc1",
 		MaxBodyBytes:     512 << 10,
+		MaxValueBytes:    512 << 10,
 		DefaultQueryTime: 5 * time.Minute,
 		MaxQueryTime:     10 * time.Minute,
 		HoldTimeout:      7 * time.Second,
@@ -78,6 +81,7 @@ func (c Config) Validate() error {
 		faults = append(faults, errors.New("api: Datacenter must be set"))
 	}
 	positive("MaxBodyBytes", c.MaxBodyBytes > 0)
+	positive("MaxValueBytes", c.MaxValueBytes > 0)
 	positive("DefaultQueryTime", c.DefaultQueryTime > 0)
 	positive("MaxQueryTime", c.MaxQueryTime > 0)
 	positive("HoldTimeout", c.HoldTimeout > 0)

@@ -99,6 +99,20 @@ func TestKV_TakesValuesUpToTheLimit(t *testing.T) {
 	}
 }
 
+// limits.kv_max_value_size is about values alone.
+func TestKV_ItsLimitIsOfNoOtherBody(t *testing.T) {
+	r := newRig(t, func(c *api.Config, _ *api.Deps) { c.MaxValueBytes = 10 })
+	if w := r.do("PUT", "/v1/kv/a", "eleven long"); w.Code != 413 || !strings.Contains(w.Body.String(), "max size: 10 bytes") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := r.do("PUT", "/v1/kv/a", "ten long ."); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := r.do("PUT", "/v1/catalog/register", registerN1); w.Code != 200 {
+		t.Errorf("a registration: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestKV_ShowsAndChangesOnlyWhatACallerMay(t *testing.T) {
 	r := newRig(t, func(_ *api.Config, d *api.Deps) {
 		d.Authorize = authorizeAs(deny{"key:mine:read": true, "key:mine:write": true})

@@ -92,6 +92,8 @@ type Route struct {
 	// A nil Answer may be anything, with a nil Body there is none.
 	Answer any
 	Body   any
+	// Value says that the body is a value of the key/value store.
+	Value bool
 	// Current makes an Ask wait until this server knows what any other knew
 	// when it was asked, unless ?stale.
 	Current bool

@@ -163,6 +163,9 @@ const bodyTimeout = 30 * time.Second
 // body reads a bounded body.
 func (c *call) body() ([]byte, error) {
 	limit := c.s.cfg.MaxBodyBytes
+	if c.row.Value {
+		limit = c.s.cfg.MaxValueBytes
+	}
 	if c.r.ContentLength > limit {
 		return nil, tooLarge(c.r.ContentLength, limit)
 	}

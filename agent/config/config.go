@@ -200,7 +200,7 @@ const LevelTrace = slog.LevelDebug - 4
 type HTTPLimits struct {
 	MaxConnsPerClient int // default 200; 0 is no bound
 	MaxHeaderBytes    int // 0 is net/http's default, 1 MiB
-	MaxBodyBytes      int // limits.kv_max_value_size; default 512 KiB
+	MaxValueBytes     int // limits.kv_max_value_size; default 512 KiB
 }
 
 // ClusterLimits bound what one host may ask of a server's cluster port.

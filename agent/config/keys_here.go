@@ -135,7 +135,7 @@ func httpKeys() []Key {
 		key("http_config.allow_write_http_from", "allow-write-http-from", "network, as CIDR, that may call write endpoints; may be repeated; default all", func(d *draft) *[]string { return &d.allowWriteFrom }),
 		key("http_config.max_header_bytes", "", "bound on a request's headers; default 1 MiB", func(d *draft) *int { return &d.HTTPLimits.MaxHeaderBytes }),
 		key("limits.http_max_conns_per_client", "", "connections from one address to the HTTP API; default 200, 0 is no bound", func(d *draft) *int { return &d.HTTPLimits.MaxConnsPerClient }),
-		key("limits.kv_max_value_size", "", "bound on a request's body in bytes; default 512 KiB", func(d *draft) *int { return &d.HTTPLimits.MaxBodyBytes }),
+		key("limits.kv_max_value_size", "", "bound on a value of the key/value store in bytes; default 512 KiB", func(d *draft) *int { return &d.HTTPLimits.MaxValueBytes }),
 	}
 }
 
