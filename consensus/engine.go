@@ -52,6 +52,7 @@ type Engine struct {
 	ready  readiness
 	failed error
 	faults uint64 // messages that contradicted committed state
+	late   uint64 // turns that began a heartbeat interval late or more
 
 	commit  uint64 // highest index that may be applied
 	handed  uint64 // highest index given to LaneApply
@@ -173,6 +174,9 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 		return e.failed
 	}
 	e.now = now
+	if now-e.core.Deadline() >= core.Instant(e.status.Config.Timing.Heartbeat) {
+		e.late++
+	}
 	for _, d := range in.Done {
 		if d.err != nil {
 			e.failed = d.err

@@ -54,6 +54,7 @@ var gauges = []gauge{
 	{desc("disk_hung", "1 while no write to the disk ends."), prometheus.GaugeValue, func(s *Status) float64 { return truth(s.Disk.Hung) }},
 	{desc("appends_held_total", "Appends from the leader whose commands were left out for lack of room."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Disk.Held) }},
 	{desc("faults_total", "Messages that contradicted what is committed or elected."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Faults) }},
+	{desc("late_turns_total", "How often this server had its turn a heartbeat interval late or more: it got no processor, or its machine slept."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.LateTurns) }},
 	{desc("messages_dropped_total", "Received messages dropped because this server was flooded."), prometheus.CounterValue, func(s *Status) float64 { return float64(s.Dropped) }},
 }
 

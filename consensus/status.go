@@ -38,7 +38,10 @@ type Status struct {
 	// Faults counts messages of other servers that contradicted what is committed
 	// or elected: some disk or identity in the cluster is not what it claims.
 	Faults uint64
-	Disk   DiskStatus
+	// LateTurns counts how often this server had its turn a heartbeat interval
+	// late or more: it got no processor, or its machine slept.
+	LateTurns uint64
+	Disk      DiskStatus
 }
 
 // DiskStatus says how a server's disk is.
@@ -70,6 +73,7 @@ type page struct {
 	snapshot    core.SnapshotMeta
 	promise     Promise
 	faults      uint64
+	late        uint64
 	disk        DiskStatus
 }
 
@@ -109,6 +113,7 @@ func (n *Node) publish(now core.Instant) {
 		snapshot:    e.snapshot,
 		promise:     e.promise,
 		faults:      e.faults,
+		late:        e.late,
 		disk:        DiskStatus{Room: e.room.Room, Full: e.room.full, Held: e.held, Hung: e.hung},
 	}
 	n.board.page.Store(p)
@@ -177,6 +182,7 @@ func (n *Node) Status() Status {
 		Promise:     p.promise,
 		Dropped:     n.dropped.Load(),
 		Faults:      p.faults,
+		LateTurns:   p.late,
 		Disk:        p.disk,
 	}
 	s.Commit = max(s.Commit, s.Applied) // the page may be older

@@ -35,7 +35,7 @@ type Core struct {
 	asked   askedReads  // reads put to the leader
 
 	electionDeadline Instant
-	waited           bool // the election timer runs once more; see late.go
+	waited           bool // the election timeout was prolonged; see late.go
 	// loyalUntil ends the time in which this server refuses its vote because it
 	// has heard a leader, or may have heard one just before it was restarted.
 	loyalUntil Instant

@@ -8,8 +8,8 @@ package core
 //
 // So a server whose turn comes a whole heartbeat interval or more after the
 // Instant that it asked for allows the others time to be heard: whoever was about
-// to stand waits for one more election timeout, a leader asks its quorum once more
-// before it gives up. Neither can weaken a promise, for nothing but candidacy and
+// to stand first waits for a heartbeat, a leader asks its quorum once more before
+// it gives up. Neither can weaken a promise, for nothing but candidacy and
 // step-down is put off: a vote that isn't asked for elects nobody, followers keep
 // their word by their own clocks, and a lease ends when it ends. Nor does it go
 // on: it is allowed once, until the others give a sign of life.
@@ -25,13 +25,15 @@ func (c *Core) late(due Instant) bool {
 	return c.now.Sub(due) >= heartbeat
 }
 
-// waitOnceMore starts the election timer again, once, if this server was late to
-// see it end. It reports whether that is so.
+// waitOnceMore prolongs the election timeout, once, if this server was late to see
+// it end, and reports whether that is so. A leader that lives sends something in a
+// heartbeat interval; chance keeps two that were late from standing at once.
 func (c *Core) waitOnceMore() bool {
 	if c.waited || !c.late(c.electionDeadline) {
 		return false
 	}
-	c.resetElectionTimer()
+	t := c.timing()
+	c.electionDeadline = c.now.Add(t.Heartbeat + Duration(c.cfg.Rand(uint64(t.ElectionMax-t.ElectionMin))))
 	c.waited = true
 	return true
 }

@@ -21,8 +21,8 @@ func TestFollower_ThatIsLateWaitsOnceMore(t *testing.T) {
 		{"on time", func(l *lone) { l.oversleeps(150 * ms) }, core.PreCandidate},
 		{"a little late", func(l *lone) { l.oversleeps(199 * ms) }, core.PreCandidate},
 		{"a heartbeat interval late", func(l *lone) { l.oversleeps(200 * ms) }, core.Follower},
-		{"then almost a timeout more", func(l *lone) { l.oversleeps(200 * ms); l.passes(149 * ms) }, core.Follower},
-		{"then a timeout more", func(l *lone) { l.oversleeps(200 * ms); l.passes(150 * ms) }, core.PreCandidate},
+		{"then almost as much again", func(l *lone) { l.oversleeps(200 * ms); l.passes(49 * ms) }, core.Follower},
+		{"then as much again", func(l *lone) { l.oversleeps(200 * ms); l.passes(50 * ms) }, core.PreCandidate},
 		{"then late again", func(l *lone) { l.oversleeps(200 * ms); l.oversleeps(400 * ms) }, core.PreCandidate},
 		{"late again after a sign of life", func(l *lone) {
 			l.oversleeps(200 * ms)

@@ -11,10 +11,11 @@ import (
 )
 
 // Property 41: elections of 150 to 300 ms don't flap when every processor is
-// busy: at most one change of leader in a minute.
+// busy: at most one change of leader, however long it lasts.
 func TestBusy_TheLeaderStays(t *testing.T) {
-	if os.Getenv("MUSTER_BUSY") == "" {
-		t.Skip("SKIPPED: a minute of busy processors means something on a machine with nothing else to do; MUSTER_BUSY=1 runs it")
+	span, err := time.ParseDuration(os.Getenv("MUSTER_BUSY"))
+	if err != nil {
+		t.Skip("SKIPPED: busy processors mean something on a machine with nothing else to do; MUSTER_BUSY=10m runs this for ten minutes")
 	}
 	c := newCluster(t)
 	servers := c.servers(3, "-log-level", "info")
@@ -38,7 +39,7 @@ func TestBusy_TheLeaderStays(t *testing.T) {
 			_ = burner.Wait() // it says that it was killed
 		})
 	}
-	end := time.After(time.Minute)
+	end := time.After(span)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	writes := 0
@@ -55,8 +56,12 @@ func TestBusy_TheLeaderStays(t *testing.T) {
 	after := raftTerm(t, servers[0])
 	from, _ := strconv.Atoi(before)
 	to, _ := strconv.Atoi(after)
-	t.Logf("%d writes, from term %s to %s", writes, before, after)
+	late := 0
+	for _, s := range servers {
+		late += int(metric(t, s, "muster_raft_late_turns_total"))
+	}
+	t.Logf("%d writes in %v, from term %d to %d; %d turns of the three servers were a heartbeat interval late", writes, span, from, to, late)
 	if to-from > 1 {
-		t.Errorf("the term went from %d to %d in a minute of busy processors, want one change at most", from, to)
+		t.Errorf("the term went from %d to %d in %v of busy processors, want one change at most", from, to, span)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
@@ -74,16 +72,5 @@ func TestLeaks_AfterAThousandConnectionsAndWatches(t *testing.T) {
 // footprint is an agent's goroutines and open files.
 func footprint(t testing.TB, a *agent) [2]int {
 	t.Helper()
-	_, _, metrics := a.get("/v1/agent/metrics?format=prometheus")
-	for line := range strings.Lines(metrics) {
-		if text, ok := strings.CutPrefix(line, "go_goroutines "); ok {
-			n, err := strconv.Atoi(strings.TrimSpace(text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return [2]int{n, openFiles(t, a)}
-		}
-	}
-	t.Fatalf("%s tells no go_goroutines", a.name)
-	return [2]int{}
+	return [2]int{int(metric(t, a, "go_goroutines")), openFiles(t, a)}
 }
