@@ -46,6 +46,7 @@ type Agent struct {
 	watches      *watches      // client agents
 	// What leaders go by; see reconciler.
 	reapAfter      time.Duration
+	deadAfter      time.Duration
 	doubtFor       time.Duration
 	ask            func(context.Context, []gossip.Member) map[string]bool
 	contradictions prometheus.Counter
@@ -82,7 +83,7 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	if opts.Registry == nil {
 		opts.Registry = prometheus.NewRegistry()
 	}
-	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), reapAfter: defaultReapAfter, doubtFor: defaultDoubtFor, nudge: make(chan struct{}, 1), leaving: make(chan struct{})}
+	a := &Agent{cfg: cfg, opts: opts, logger: opts.Logger.With("component", "agent"), reapAfter: defaultReapAfter, deadAfter: defaultDeadAfter, doubtFor: defaultDoubtFor, nudge: make(chan struct{}, 1), leaving: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -325,6 +326,7 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		r := &reconciler{
 			self: core.ServerID(a.nodeID), pool: a.pool, node: a.quorum.node,
 			store: a.quorum.store, propose: a.quorum.Propose, reapAfter: a.reapAfter,
+			deadAfter: a.deadAfter, healthySince: a.steady.healthySince,
 			ask: a.ask, doubtFor: a.doubtFor, contradictions: a.contradictions, nudge: a.nudge, logger: a.logger,
 		}
 		duties := sync.WaitGroup{}

@@ -135,7 +135,12 @@ func proposeAnywhere(ctx context.Context, servers []*testAgent, cmd catalog.Comm
 // operate makes a request of an operator and gives its status and body.
 func operate(t *testing.T, a *testAgent, method, path string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.cfg.HTTP[0].Address+path, nil)
+	return operateWith(t, a, method, path, "")
+}
+
+func operateWith(t *testing.T, a *testAgent, method, path, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.cfg.HTTP[0].Address+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,11 +150,11 @@ func operate(t *testing.T, a *testAgent, method, path string) (int, string) {
 	}
 	defer http.DefaultClient.CloseIdleConnections()
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, string(body)
+	return resp.StatusCode, string(answer)
 }
 
 // Each server is asked for, through a follower, before and after one is gone.

@@ -102,11 +102,10 @@ func (q quorumAPI) Health() ([]operatorapi.ServerHealth, error) {
 // reasons are why servers are not healthy, "" for those that are.
 func (q quorumAPI) reasons(health consensus.Health) map[core.ServerID]string {
 	out := map[core.ServerID]string{}
+	limits := q.agent.quorum.store.View().Autopilot()
+	beat := time.Duration(q.agent.quorum.node.Status().Config.Timing.Heartbeat)
 	for _, s := range health.Servers {
-		out[s.ID] = s.Trouble
-		if m := q.member(s.ID); s.Trouble == "" && m.Status != gossip.StatusAlive {
-			out[s.ID] = "gossip says: " + m.Status.String()
-		}
+		out[s.ID] = unfit(s, q.member(s.ID).Status, limits, beat)
 	}
 	return out
 }
@@ -191,6 +190,15 @@ func (s *steady) note(reasons map[core.ServerID]string, now time.Time) map[core.
 		out[id] = was.at
 	}
 	return out
+}
+
+// healthySince says since when a server has been healthy, as far as that was
+// looked at.
+func (s *steady) healthySince(id core.ServerID) (since time.Time, healthy bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	is := s.since[id]
+	return is.at, is.healthy
 }
 
 // keepSteady looks how the servers are until ctx ends, as it does with this

@@ -60,6 +60,12 @@ type reconciler struct {
 	contradictions prometheus.Counter
 	// met are the members that this leader saw when it looked last.
 	met map[string]gossip.Status
+	// deadAfter: see defaultDeadAfter. failing says that a server is silent which
+	// may have to be taken for dead later; only run's goroutine uses it.
+	deadAfter time.Duration
+	failing   bool
+	// healthySince says since when a server has been healthy.
+	healthySince func(core.ServerID) (since time.Time, healthy bool)
 	// nudge asks for a look though neither gossip nor the quorum has changed.
 	nudge  <-chan struct{}
 	logger *slog.Logger
@@ -80,6 +86,9 @@ func (r *reconciler) run(ctx context.Context) {
 		}
 		if len(missing) > 0 {
 			wait = min(wait, r.reapAfter/4)
+		}
+		if r.failing {
+			wait = min(wait, r.deadAfter/4)
 		}
 		r.wait(ctx, wait, changed, roles)
 	}
@@ -246,7 +255,11 @@ func hasCheck(checks []*catalog.Check, id string) bool {
 func (r *reconciler) reconcileQuorum(ctx context.Context, members []gossip.Member) error {
 	unfinished := error(nil)
 	status := r.node.Status()
-	for _, change := range append(votersWithoutLog(status), changesDue(r.self, status.Config, members)...) {
+	due, early := r.withoutEarly(slices.Concat(votersWithoutLog(status), changesDue(r.self, status.Config, members), r.deadServers(members)))
+	if early {
+		unfinished = errUnfinished
+	}
+	for _, change := range due {
 		unfinished = errUnfinished
 		switch err := r.node.Change(ctx, change); {
 		case err == nil:
@@ -264,9 +277,9 @@ func (r *reconciler) reconcileQuorum(ctx context.Context, members []gossip.Membe
 }
 
 // changesDue are the steps, any of which may come first, from the configuration
-// in force to one whose voters are the live servers of gossip. A server that
-// failed stays: it may come back, and without it a majority means something
-// else. One that left goes.
+// in force to one whose voters are the live servers of gossip. One that left
+// goes. A server that failed stays: it may come back, and without it a majority
+// means something else; when it goes all the same is for cleanup to say.
 func changesDue(self core.ServerID, cfg core.Configuration, members []gossip.Member) []core.Change {
 	current := map[core.ServerID]core.Server{}
 	for _, s := range cfg.Servers {

@@ -146,6 +146,12 @@ Where Muster answers differently, and why:
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.
+- Autopilot: `+"`ServerStabilizationTime`"+` is 0 by default (Consul 10s): a server gets its
+  vote once rounds of replication have shown that it keeps up. Dead servers are
+  removed where the rest can then bear more failures, so not the third of three;
+  Consul goes down to two. `+"`RedundancyZoneTag`"+`, `+"`DisableUpgradeMigration`"+` and
+  `+"`UpgradeVersionTag`"+` are Consul Enterprise's: kept and given back, nothing acts on
+  them. Negative durations are refused.
 - Filters also take `+"`any`"+` and `+"`all`"+`.
 %s`, configBegin, config, configEnd, here, later, table.String())
 }

@@ -15,7 +15,9 @@ const (
 	OpDestroySession Op = 6
 	OpEndLockDelays  Op = 7
 
-	lastOp = OpEndLockDelays
+	OpSetAutopilot Op = 8
+
+	lastOp = OpSetAutopilot
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

@@ -92,6 +92,8 @@ func newCommand(op Op) Command {
 		return new(DestroySession)
 	case OpEndLockDelays:
 		return new(EndLockDelays)
+	case OpSetAutopilot:
+		return new(SetAutopilot)
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ func TestEncodeCommand_Golden(t *testing.T) {
 			NodeChecks: []string{SerfHealth}, ServiceChecks: []ServiceCheck{{ID: "c"}}}},
 		"destroy-session": &DestroySession{ID: "s"},
 		"end-lock-delays": &EndLockDelays{Delays: []LockDelay{{Key: "k", Delay: time.Second, Index: 9}}},
+		"set-autopilot":   &SetAutopilot{Autopilot: DefaultAutopilot(), CAS: true, Index: 7},
 		"deregister":      &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
 	} {
 		path := filepath.Join("testdata", name+"-v1.golden")

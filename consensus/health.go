@@ -33,6 +33,11 @@ type ServerHealth struct {
 	// Trouble is why the server can't be counted on, "" where it can: it answers,
 	// has the log that its vote belongs to, keeps up, and its disk takes writes.
 	Trouble string
+	// Late says that the trouble is one of time alone: the server has been silent,
+	// or has yet to catch up. Contact and Lacks tell by how much.
+	Late bool
+	// Lacks is how many of the leader's entries are not known to be on its disk.
+	Lacks uint64
 }
 
 // Tolerance is how many more servers may fail before nothing can be committed.
@@ -56,7 +61,8 @@ func (s *Status) health(now core.Instant) Health {
 			p := &s.Progress[i]
 			one.Contact = time.Duration(max(0, now-p.LastContact))
 			one.Last = core.EntryID{Term: p.MatchTerm, Index: p.Match}
-			one.Trouble = s.troubleWith(p, now)
+			one.Lacks = s.LastIndex - min(p.Match, s.LastIndex)
+			one.Trouble, one.Late = s.troubleWith(p, now)
 		} else {
 			one.Trouble = "this server does not lead it"
 		}
@@ -85,27 +91,28 @@ func (d *DiskStatus) trouble() string {
 	return ""
 }
 
-// troubleWith is what keeps a follower from being counted on.
-func (s *Status) troubleWith(p *core.Progress, now core.Instant) string {
+// troubleWith is what keeps a follower from being counted on, and whether it is
+// just late.
+func (s *Status) troubleWith(p *core.Progress, now core.Instant) (trouble string, late bool) {
 	seconds := func(since core.Instant) string {
 		return time.Duration(max(0, now-since)).Round(10 * time.Millisecond).String()
 	}
 	lag := s.LastIndex - min(p.Match, s.LastIndex)
 	switch {
 	case p.OtherLog != 0:
-		return "it came back with another log than its vote belongs to"
+		return "it came back with another log than its vote belongs to", false
 	case now-p.LastContact >= core.Instant(s.Config.Timing.ElectionMax):
-		return "it has not answered for " + seconds(p.LastContact)
+		return "it has not answered for " + seconds(p.LastContact), true
 	case p.Voteless:
-		return "its log may have lost entries, and it casts no vote until it has them again"
+		return "its log may have lost entries, and it casts no vote until it has them again", false
 	case p.Full:
-		return "its disk is full"
+		return "its disk is full", false
 	case p.StuckSince != 0:
-		return fmt.Sprintf("it answers, but has stored nothing for %s though it lacks %d entries", seconds(p.StuckSince), lag)
+		return fmt.Sprintf("it answers, but has stored nothing for %s though it lacks %d entries", seconds(p.StuckSince), lag), false
 	case !p.CaughtUp:
-		return fmt.Sprintf("it lacks %d entries and has yet to catch up", lag)
+		return fmt.Sprintf("it lacks %d entries and has yet to catch up", lag), true
 	}
-	return ""
+	return "", false
 }
 
 // StopSafe says whether the cluster can go on committing without a server, and

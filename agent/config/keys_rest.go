@@ -128,8 +128,7 @@ func notYet() []Key {
 			consul.coordinate.update_batch_size int
 			consul.coordinate.update_max_batches int
 			consul.coordinate.update_period duration`),
-		rows(Later, "the built-in value is used", `
-			advertise_reconnect_timeout duration
+		rows(Later, "no effect: the configuration is the cluster's; set it with muster operator autopilot set-config", `
 			autopilot.cleanup_dead_servers bool
 			autopilot.disable_upgrade_migration bool
 			autopilot.last_contact_threshold duration
@@ -137,7 +136,9 @@ func notYet() []Key {
 			autopilot.min_quorum int
 			autopilot.redundancy_zone_tag
 			autopilot.server_stabilization_time duration
-			autopilot.upgrade_version_tag
+			autopilot.upgrade_version_tag`),
+		rows(Later, "the built-in value is used", `
+			advertise_reconnect_timeout duration
 			consul.server.health_interval duration
 			limits.rpc_client_timeout duration
 			server_rejoin_age_max duration`),

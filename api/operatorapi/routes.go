@@ -74,6 +74,18 @@ func (h handlers) operatorRoutes() []api.Route {
 			ACL: mayWrite, Lead: h.removePeer,
 		},
 		{
+			Method: http.MethodGet, Path: "/v1/operator/autopilot/configuration", Kind: api.Read,
+			Doc: "Tells how the leader judges servers and what it does about dead ones.",
+			ACL: mayRead, Answer: configuration{}, View: getConfiguration, Plain: true,
+		},
+		{
+			Method: http.MethodPut, Path: "/v1/operator/autopilot/configuration", Kind: api.Write,
+			Doc:    "Sets how the leader judges servers and what it does about dead ones. What the body leaves out gets its default.",
+			Params: []api.Param{{Name: "cas", Doc: "only if ModifyIndex is this; 0 is that of the default"}},
+			ACL:    mayWrite, Body: configuration{}, Answer: true, Command: setConfiguration,
+			Render: func(_ *api.Request, met any) any { return met },
+		},
+		{
 			Method: http.MethodGet, Path: "/v1/operator/autopilot/health", Kind: api.Leading,
 			Doc: "Judges the health of each server; 429 if one is not healthy.",
 			ACL: mayRead, Answer: clusterHealth{}, Lead: h.health,

@@ -25,6 +25,7 @@ type plan struct {
 	removeSession  *catalog.Session
 	putSession     *catalog.Session
 	endDelays      []*catalog.LockDelay
+	autopilot      *catalog.Autopilot
 
 	value any // of the result
 }
@@ -33,7 +34,7 @@ type plan struct {
 func (p *plan) changes() bool {
 	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates)+
 		len(p.removeKV)+len(p.putKV)+len(p.endDelays) > 0 || p.removeSession != nil || p.putSession != nil ||
-		p.node != nil || p.service != nil || p.source != nil
+		p.autopilot != nil || p.node != nil || p.service != nil || p.source != nil
 }
 
 // result is what the command answers.
@@ -53,6 +54,8 @@ var operations = map[catalog.Op]func(reader, catalog.Command) plan{
 	catalog.OpCreateSession:  row(planCreateSession),
 	catalog.OpDestroySession: row(planDestroySession),
 	catalog.OpEndLockDelays:  row(planEndLockDelays),
+
+	catalog.OpSetAutopilot: row(planSetAutopilot),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {

@@ -49,6 +49,8 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadSession(body)
 	case recordDelay:
 		return l.loadLockDelay(body)
+	case recordAutopilot:
+		return l.loadAutopilot(body)
 	}
 	return fmt.Errorf("unknown kind %d", kind)
 }

@@ -51,6 +51,8 @@ const (
 	recordKVGone  = 9
 	recordSession = 10
 	recordDelay   = 11
+
+	recordAutopilot = 12
 )
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -120,6 +122,9 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 	}
 	for d := range each[*catalog.LockDelay](s.reader, tableDelays, byIDPrefix, "") {
 		w.record(recordDelay, d)
+	}
+	if a := s.reader.autopilot(); a != nil {
+		w.record(recordAutopilot, a)
 	}
 	return w.end()
 }

@@ -22,6 +22,8 @@ const (
 	tableSessions = "sessions" // *catalog.Session
 	tableDelays   = "delays"   // *catalog.LockDelay
 	tableMeta     = "meta"     // *metaRow, one
+
+	tableAutopilot = "autopilot" // *catalog.Autopilot, one at most
 )
 
 // The indexes. Each key is a run of folded names that end in NUL, so that a
@@ -99,6 +101,9 @@ func nameKey(names ...string) string {
 
 // metaKey is the key of the one metaRow.
 const metaKey = "meta"
+
+// autopilotKey is the key of the one catalog.Autopilot.
+const autopilotKey = "autopilot"
 
 func topicKey(t Topic) string { return string(rune(t.Kind)) + t.Key + "\x00" }
 
@@ -194,6 +199,9 @@ var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 	),
 	tableDelays: table(tableDelays,
 		primary(func(d *catalog.LockDelay) string { return d.Key }),
+	),
+	tableAutopilot: table(tableAutopilot,
+		primary(func(*catalog.Autopilot) string { return autopilotKey }),
 	),
 	tableMeta: table(tableMeta,
 		primary(func(*metaRow) string { return metaKey }),

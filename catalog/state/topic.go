@@ -17,6 +17,7 @@ type TopicKind uint8
 //	a coordinate     Coordinates
 //	a session        Sessions; KV and KVPrefix of what it held when it ends
 //	a lock-delay     LockDelays
+//	the autopilot    Autopilot
 //	a KV entry       KV of its key, KVPrefix of each prefix of that
 //	a check          NodeChecks of its node, Checks of all and of its old and its
 //	                 new state; Service and Mesh of its service or, for a node's
@@ -43,6 +44,8 @@ const (
 
 	TopicSessions   TopicKind = 12 // sessions; no key
 	TopicLockDelays TopicKind = 13 // lock-delays; no key
+
+	TopicAutopilot TopicKind = 14 // what the cluster's autopilot is set to; no key
 )
 
 // Topic names something in the store that reads depend on and writes move. It
@@ -57,7 +60,7 @@ func topicOf(kind TopicKind, name string) Topic { return Topic{kind, catalog.Fol
 
 // lists is the number of topics that are about whole lists. There are few, many
 // writes move them, and they are never gone: so they have no rows of their own.
-const lists = 10
+const lists = 11
 
 // listOf is the place of a topic in metaRow.Lists; ok is false for one that has
 // a row. Places are part of the snapshot format.
@@ -83,6 +86,8 @@ func listOf(t Topic) (place int, ok bool) {
 		return 8, true
 	case Topic{Kind: TopicLockDelays}:
 		return 9, true
+	case Topic{Kind: TopicAutopilot}:
+		return 10, true
 	}
 	return 0, false
 }

@@ -74,6 +74,9 @@ func (w *writer) carryOut(index uint64, p *plan) {
 	for _, e := range p.putKV {
 		w.putKV(e)
 	}
+	if p.autopilot != nil {
+		w.putAutopilot(p.autopilot)
+	}
 	w.reap()
 	w.bury()
 }

@@ -3,11 +3,8 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
-	consul "github.com/hashicorp/consul/api"
 	"github.com/urfave/cli/v2"
 )
 
@@ -137,72 +134,4 @@ func removePeer(c *cli.Context) error {
 		fmt.Fprintf(c.App.Writer, "Removed peer with address %q\n", address)
 	}
 	return nil
-}
-
-func autopilotCommand() *cli.Command {
-	return &cli.Command{
-		Name:        "autopilot",
-		Usage:       "Looks into the health of the servers",
-		Description: "Looks into what the leader knows of the health of the servers.",
-		Subcommands: []*cli.Command{{
-			Name:        "state",
-			Usage:       "Shows each server's health, and how many may fail",
-			Description: "Shows what the leader knows of each server, and how many more may fail.",
-			Flags:       queryFlags(),
-			Action:      autopilotState,
-		}},
-	}
-}
-
-func autopilotState(c *cli.Context) error {
-	if err := noArgs(c); err != nil {
-		return err
-	}
-	client, err := newClient(c)
-	if err != nil {
-		return err
-	}
-	state, err := client.Operator().AutopilotState(queryOptions(c))
-	if err != nil {
-		return failure("Error querying Autopilot state: %v", err)
-	}
-	fmt.Fprint(c.App.Writer, describeState(state))
-	return nil
-}
-
-// describeState prints a state as Consul does.
-func describeState(state *consul.AutopilotState) string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("Healthy:                      %v", state.Healthy)
-	line("Failure Tolerance:            %d", state.FailureTolerance)
-	line("Optimistic Failure Tolerance: %d", state.OptimisticFailureTolerance)
-	line("Leader:                       %s", state.Leader)
-	line("Voters:")
-	for _, id := range state.Voters {
-		line("   %s", id)
-	}
-	line("Servers:")
-	for _, id := range slices.Sorted(maps.Keys(state.Servers)) {
-		s := state.Servers[id]
-		line("   %s", id)
-		line("      Name:            %s", s.Name)
-		line("      Address:         %s", s.Address)
-		line("      Version:         %s", s.Version)
-		line("      Status:          %s", s.Status)
-		line("      Node Type:       %s", s.NodeType)
-		line("      Node Status:     %s", s.NodeStatus)
-		line("      Healthy:         %v", s.Healthy)
-		line("      Last Contact:    %s", s.LastContact)
-		line("      Last Term:       %d", s.LastTerm)
-		line("      Last Index:      %d", s.LastIndex)
-		if len(s.Meta) > 0 {
-			line("      Meta")
-			for _, k := range slices.Sorted(maps.Keys(s.Meta)) {
-				line("         %q: %q", k, s.Meta[k])
-			}
-		}
-	}
-	line("")
-	return b.String()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -8,6 +9,9 @@ import (
 const stateJSON = `{"Healthy":true,"FailureTolerance":0,"OptimisticFailureTolerance":0,"Leader":"id1","Voters":["id1"],"Servers":{"id1":
  {"ID":"id1","Name":"s1","Address":"127.0.0.1:8300","NodeStatus":"alive","Version":"1.21.4","LastContact":"0s","LastTerm":2,"LastIndex":17,
   "Healthy":true,"StableSince":"2026-11-23T08:16:16Z","ReadReplica":false,"Status":"leader","Meta":{"b":"2","a":"1"},"NodeType":"voter"}}}`
+
+const autopilotJSON = `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,"ServerStabilizationTime":"10s",
+ "RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","CreateIndex":4,"ModifyIndex":7}`
 
 func TestOperator_ServersAndLeadership(t *testing.T) {
 	a := serve(t, map[string]string{
@@ -18,6 +22,8 @@ func TestOperator_ServersAndLeadership(t *testing.T) {
 		"DELETE /v1/operator/raft/peer?id=id3":                   ``,
 		"DELETE /v1/operator/raft/peer?address=127.0.0.3%3A8300": ``,
 		"GET /v1/operator/autopilot/state":                       stateJSON,
+		"GET /v1/operator/autopilot/configuration":               autopilotJSON,
+		"PUT /v1/operator/autopilot/configuration?cas=7":         `true`,
 	})
 	for _, tc := range []struct {
 		args, out, err string // out whole, err a part
@@ -36,6 +42,18 @@ func TestOperator_ServersAndLeadership(t *testing.T) {
 		{"raft remove-peer -id=id3", "Removed peer with id \"id3\"\n", "", 0},
 		{"raft remove-peer -address=127.0.0.3:8300", "Removed peer with address \"127.0.0.3:8300\"\n", "", 0},
 		{"raft remove-peer -id=zz", "", "Error removing peer: Unexpected response code: 500", 1},
+		{"autopilot get-config", `CleanupDeadServers = true
+LastContactThreshold = 200ms
+MaxTrailingLogs = 250
+MinQuorum = 3
+ServerStabilizationTime = 10s
+RedundancyZoneTag = ""
+DisableUpgradeMigration = false
+UpgradeVersionTag = ""
+`, "", 0},
+		{"autopilot set-config -cleanup-dead-servers=false -last-contact-threshold=1s", "Configuration updated!\n", "", 0},
+		{"autopilot set-config -max-trailing-logs=x", "", "max-trailing-logs", 1},
+		{"autopilot set-config x", "", "Too many arguments", 1},
 		{"autopilot state", `Healthy:                      true
 Failure Tolerance:            0
 Optimistic Failure Tolerance: 0
@@ -64,5 +82,10 @@ Servers:
 		if code != tc.code || out != tc.out || !strings.Contains(errOut, tc.err) {
 			t.Errorf("operator %s: code %d\n%s%s\nrequests %q", tc.args, code, out, errOut, a.requests)
 		}
+	}
+	// What no flag names is sent as it was.
+	sent := `PUT /v1/operator/autopilot/configuration?cas=7 {"CleanupDeadServers":false,"LastContactThreshold":"1s","MaxTrailingLogs":250,"MinQuorum":3,"ServerStabilizationTime":"10s",`
+	if !slices.ContainsFunc(a.requests, func(r string) bool { return strings.HasPrefix(r, sent) }) {
+		t.Errorf("no request begins %s:\n%s", sent, strings.Join(a.requests, "\n"))
 	}
 }

@@ -39,14 +39,22 @@ var operatorCalls = []call{
 	operatorCall("RaftRemovePeerByID", raftPeer, func(o *consul.Operator) error {
 		return o.RaftRemovePeerByID("ffffffff-ffff-ffff-ffff-ffffffffffff", nil)
 	}),
-	operatorCall("AutopilotGetConfiguration", "GET /v1/operator/autopilot/configuration", func(o *consul.Operator) error { _, err := o.AutopilotGetConfiguration(nil); return err }),
-	operatorCall("AutopilotSetConfiguration", "PUT /v1/operator/autopilot/configuration", func(o *consul.Operator) error {
-		return o.AutopilotSetConfiguration(&consul.AutopilotConfiguration{}, nil)
-	}),
-	operatorCall("AutopilotCASConfiguration", "PUT /v1/operator/autopilot/configuration", func(o *consul.Operator) error {
-		_, err := o.AutopilotCASConfiguration(&consul.AutopilotConfiguration{}, nil)
-		return err
-	}),
+	{method: "Operator.AutopilotSetConfiguration", check: func(c client) {
+		set := consul.NewAutopilotConfiguration()
+		set.UpgradeVersionTag = "of " + c.agent.name
+		err := c.Operator().AutopilotSetConfiguration(&set, nil)
+		c.want(err, true, "")
+	}},
+	{method: "Operator.AutopilotGetConfiguration", check: func(c client) {
+		got, err := c.Operator().AutopilotGetConfiguration(nil)
+		c.want(err, got != nil && got.CleanupDeadServers && got.ModifyIndex > 0 && got.LastContactThreshold.String() == "200ms", "%+v", got)
+	}},
+	{method: "Operator.AutopilotCASConfiguration", check: func(c client) {
+		old := consul.NewAutopilotConfiguration()
+		old.ModifyIndex = 1
+		done, err := c.Operator().AutopilotCASConfiguration(&old, nil)
+		c.want(err, !done, "done")
+	}},
 	operatorCall("AutopilotServerHealth", "GET /v1/operator/autopilot/health", func(o *consul.Operator) error { _, err := o.AutopilotServerHealth(nil); return err }),
 	operatorCall("AutopilotState", "GET /v1/operator/autopilot/state", func(o *consul.Operator) error { _, err := o.AutopilotState(nil); return err }),
 	operatorCall("KeyringList", "GET /v1/operator/keyring", func(o *consul.Operator) error { _, err := o.KeyringList(nil); return err }),
