@@ -151,7 +151,7 @@ func (a *Agent) becomeServer() error {
 	a.router.node = a.quorum.node
 	a.uplink.quorum = a.quorum
 	a.bootstrap = &bootstrapper{
-		self: core.ServerID(a.nodeID), expect: a.cfg.BootstrapExpect,
+		self: core.ServerID(a.nodeID), expect: a.cfg.BootstrapExpect, timing: core.DefaultTiming().Scaled(a.cfg.RaftMultiplier),
 		node: a.quorum.node, pool: a.pool, roundTrip: a.router.RoundTrip, logger: a.logger,
 	}
 	return nil

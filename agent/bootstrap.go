@@ -8,22 +8,26 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"muster/consensus"
 	"muster/consensus/core"
 	"muster/gossip"
 )
 
-// Paths of the bootstrap's own endpoints on the cluster port.
+// The bootstrap's own endpoints on the cluster port: how a server stands, and a
+// charter that is put to it.
 const (
 	bootstrapStatePath   = "/internal/bootstrap/state"
-	bootstrapPromisePath = "/internal/bootstrap/promise"
+	bootstrapCharterPath = "/internal/bootstrap/charter"
 )
 
 const (
@@ -36,15 +40,16 @@ const (
 // of them, whatever the order in which servers start, stop and come back.
 //
 // While no server has Raft state, the one with the lowest ID among the
-// bootstrap-expect lowest coordinates. It makes a random cluster ID, asks every
-// server it knows whether it is still empty, collects a durable promise from
-// each of exactly bootstrap-expect of them, itself first, and only then writes
-// the configuration. A server that has promised refuses other clusters; a
-// server that isn't empty promises nothing. Servers beyond the expected number
-// are added by the leader later, like any that join.
+// bootstrap-expect lowest draws up a charter for these: a random cluster ID,
+// their addresses and logs. Each that has promised it carries it on by asking
+// the others how far they are; what follows from the answers is decided in
+// package consensus, which has the argument. So it doesn't matter which of them
+// dies on the way. Servers beyond the expected number are added by the leader
+// later, like any that join.
 type bootstrapper struct {
 	self   core.ServerID
 	expect int
+	timing core.Timing
 	node   *consensus.Node
 	pool   *gossip.Pool
 	// roundTrip sends a request to a server's cluster port.
@@ -52,25 +57,21 @@ type bootstrapper struct {
 	logger    *slog.Logger
 }
 
-// bootstrapState is a server's answer to bootstrapStatePath.
+// bootstrapState is a server's answer on both paths.
 type bootstrapState struct {
-	Empty     bool
-	ClusterID string // of its configuration
-	Promised  string // cluster ID of the promise that it holds
+	consensus.Standing
+	Empty bool // it has never been part of a cluster
 }
 
-// promised is a server's answer to bootstrapPromisePath: the promise stands, in
-// the directory of this log.
-type promised struct {
-	Log core.Incarnation
+// bootstrapCharter is what is put to a server.
+type bootstrapCharter struct {
+	Charter *consensus.Charter
+	Heard   map[core.ServerID]consensus.Stage
 }
 
 func (b *bootstrapper) state() bootstrapState {
 	s := b.node.Status()
-	return bootstrapState{
-		Empty:     s.LastIndex == 0 && s.Snapshot.Index == 0 && s.Config.ClusterID == "",
-		ClusterID: s.Config.ClusterID, Promised: s.Promise.ClusterID,
-	}
+	return bootstrapState{s.Standing, s.Empty}
 }
 
 // run tries until this server has Raft state, its own or a leader's.
@@ -92,32 +93,21 @@ func (b *bootstrapper) run(ctx context.Context) error {
 	return nil
 }
 
-// try bootstraps if it is this server's turn. An error says what is in the way.
+// try does what there is to do for this server. An error says what is in the way.
 func (b *bootstrapper) try(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootstrapTimeout)
 	defer cancel()
-	states := map[core.ServerID]bootstrapState{}
-	var inCluster error
-	for _, m := range b.pool.Members() {
-		if !m.Server || m.Status != gossip.StatusAlive || core.ServerID(m.ID) == b.self {
-			continue
-		}
-		var s bootstrapState
-		if err := b.call(ctx, m, http.MethodGet, bootstrapStatePath, nil, &s); err != nil {
-			return err
-		}
-		states[core.ServerID(m.ID)] = s
-		if !s.Empty {
-			inCluster = fmt.Errorf("server %s is part of cluster %s; waiting for its leader to add this server", m.Name, s.ClusterID)
-		}
+	all := b.census(ctx)
+	own := b.state()
+	if own.Charter != nil {
+		return b.pursue(ctx, own.Charter, all)
 	}
-	if err := b.reconsider(ctx, states, inCluster != nil); err != nil {
-		return err
-	}
-	if inCluster != nil {
-		return inCluster
-	}
-	if b.expect == 0 {
+	switch {
+	case all.cluster != nil:
+		return all.cluster
+	case all.silent != nil:
+		return all.silent
+	case b.expect == 0:
 		return errors.New("bootstrap_expect is not set; waiting for a cluster to add this server")
 	}
 	servers, err := b.candidates()
@@ -126,52 +116,139 @@ func (b *bootstrapper) try(ctx context.Context) error {
 	}
 	first := servers[:b.expect]
 	if core.ServerID(first[0].ID) != b.self {
-		return fmt.Errorf("server %s has the lowest ID and coordinates", first[0].Name)
+		return fmt.Errorf("server %s has the lowest ID and draws up the first configuration", first[0].Name)
 	}
-	cfg := core.Configuration{}
-	for _, m := range first {
-		cfg.Servers = append(cfg.Servers, core.Server{ID: core.ServerID(m.ID), Addr: m.ClusterAddr, Suffrage: core.Voter})
-	}
-	promise, err := b.promiseFor(cfg.Servers)
+	all.states[b.self] = own
+	charter, err := b.draw(first, all.states)
 	if err != nil {
 		return err
 	}
-	if err := b.promise(ctx, promise); err != nil {
-		return err
+	if _, err := b.node.Consider(ctx, consensus.PromiseRequest{Charter: charter, Willing: true}); err != nil {
+		return fmt.Errorf("promise cluster %s: %w", charter.Config.ClusterID, err)
 	}
-	cfg.Servers[0].Log = b.node.Status().Incarnation
-	for i, m := range first[1:] {
-		var made promised
-		if err := b.call(ctx, m, http.MethodPut, bootstrapPromisePath, promise, &made); err != nil {
-			return err
-		}
-		cfg.Servers[1+i].Log = made.Log
-	}
-	cfg.ClusterID = promise.ClusterID
-	if err := b.node.Bootstrap(ctx, cfg); err != nil {
-		return fmt.Errorf("write the first configuration: %w", err)
-	}
-	b.logger.Info("bootstrapped a new cluster", "cluster_id", cfg.ClusterID, "servers", len(cfg.Servers))
-	return nil
+	return b.pursue(ctx, charter, all)
 }
 
-// reconsider takes back a promise of which nothing can come any more, so that it
-// doesn't keep this server out of the cluster that has formed instead. A promise
-// to a coordinator who still stands for it stays.
-func (b *bootstrapper) reconsider(ctx context.Context, states map[core.ServerID]bootstrapState, clusterExists bool) error {
-	held := b.node.Status().Promise
-	if held.ClusterID == "" {
-		return nil
+// census is how the other live servers stand.
+type census struct {
+	members map[core.ServerID]gossip.Member
+	states  map[core.ServerID]bootstrapState // of those that answered
+	silent  error                            // why one did not
+	cluster error                            // names a cluster that exists
+}
+
+// census asks all live servers at the same time.
+func (b *bootstrapper) census(ctx context.Context) census {
+	c := census{members: map[core.ServerID]gossip.Member{}, states: map[core.ServerID]bootstrapState{}}
+	for _, m := range b.pool.Members() {
+		if m.Server && m.Status == gossip.StatusAlive && core.ServerID(m.ID) != b.self {
+			c.members[core.ServerID(m.ID)] = m
+		}
 	}
-	coordinator, alive := states[held.Coordinator]
-	switch {
-	case alive && (coordinator.ClusterID == held.ClusterID || coordinator.Promised == held.ClusterID):
-		return nil
-	case !alive && !clusterExists:
-		return nil // its own, or that of a server that may come back
+	c.silent = b.each(ctx, c, slices.Collect(maps.Keys(c.members)), http.MethodGet, bootstrapStatePath, nil)
+	for id, s := range c.states {
+		if !s.Empty {
+			c.cluster = fmt.Errorf("server %s is part of cluster %s; waiting for its leader to add this server", c.members[id].Name, s.Cluster)
+		}
 	}
-	b.logger.Warn("released a bootstrap promise", "cluster_id", held.ClusterID, "coordinator", held.Coordinator)
-	return b.node.ReleasePromise(ctx, held.ClusterID)
+	return c
+}
+
+// each asks the live ones among servers, at the same time, and notes how they
+// stand. Its error is one of those who did not answer.
+func (b *bootstrapper) each(ctx context.Context, c census, servers []core.ServerID, method, path string, in any) error {
+	var mu sync.Mutex
+	var g errgroup.Group
+	for _, id := range servers {
+		m, live := c.members[id]
+		if !live {
+			continue
+		}
+		g.Go(func() error {
+			var s bootstrapState
+			err := b.call(ctx, m, method, path, in, &s)
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				c.states[id] = s
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// draw draws up a charter for the servers.
+func (b *bootstrapper) draw(servers []gossip.Member, states map[core.ServerID]bootstrapState) (*consensus.Charter, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return nil, fmt.Errorf("make a cluster ID: %w", err)
+	}
+	charter := &consensus.Charter{Config: core.Configuration{ClusterID: id.String(), Timing: b.timing}}
+	for _, m := range servers {
+		s, known := states[core.ServerID(m.ID)]
+		switch {
+		case !known:
+			return nil, fmt.Errorf("server %s has just come; asking it next", m.Name)
+		case s.Charter != nil:
+			return nil, fmt.Errorf("server %s has promised itself to cluster %s; waiting for what becomes of that", m.Name, s.ClusterID())
+		}
+		charter.Config.Servers = append(charter.Config.Servers, core.Server{
+			ID: core.ServerID(m.ID), Addr: m.ClusterAddr, Suffrage: core.Voter, Log: s.Log,
+		})
+		charter.Turns = append(charter.Turns, s.Turn)
+	}
+	return charter, nil
+}
+
+// pursue carries on a charter that this server has promised, as far as it goes:
+// it tells each member what it knows of the others and hears how they stand,
+// until nothing changes any more.
+func (b *bootstrapper) pursue(ctx context.Context, charter *consensus.Charter, all census) error {
+	var others []core.ServerID
+	for _, s := range charter.Config.Servers {
+		if s.ID != b.self {
+			others = append(others, s.ID)
+		}
+	}
+	hopeless := false
+	for {
+		heard := map[core.ServerID]consensus.Stage{}
+		for _, id := range others {
+			heard[id] = all.states[id].On(charter, id)
+		}
+		own, err := b.node.Consider(ctx, consensus.PromiseRequest{Charter: charter, Heard: heard, Hopeless: hopeless})
+		if err != nil {
+			return fmt.Errorf("decide on cluster %s: %w", charter.Config.ClusterID, err)
+		}
+		tell := bootstrapCharter{Charter: charter, Heard: maps.Clone(heard)}
+		tell.Heard[b.self] = own.On(charter, b.self)
+		err = b.each(ctx, all, others, http.MethodPut, bootstrapCharterPath, tell)
+		switch {
+		case own.Cluster != "":
+			return nil
+		case own.Charter == nil:
+			return fmt.Errorf("cluster %s can never come to be; asking anew", charter.Config.ClusterID)
+		}
+		moved, missing := false, []core.ServerID(nil)
+		for _, id := range others {
+			now := all.states[id].On(charter, id)
+			moved = moved || now != heard[id]
+			if now == consensus.Unheard {
+				missing = append(missing, id) // not alive, or with another log
+			}
+		}
+		switch despair := missing != nil || all.cluster != nil; {
+		case moved:
+		case err != nil:
+			return err
+		case despair && !hopeless:
+			hopeless = true
+		default:
+			return fmt.Errorf("stands at %q with cluster %s and waits for servers %v; if they are lost for good, and no server is in that cluster, stop the servers that wait, remove the directory raft in their data-dirs, and start them again",
+				own.Stage, charter.Config.ClusterID, missing)
+		}
+	}
 }
 
 // candidates are the live servers, lowest ID first, at least as many as
@@ -192,48 +269,6 @@ func (b *bootstrapper) candidates() ([]gossip.Member, error) {
 	}
 	slices.SortFunc(servers, func(x, y gossip.Member) int { return strings.Compare(x.ID, y.ID) })
 	return servers, nil
-}
-
-// promiseFor is the promise to ask for: the one this server coordinates
-// already, if it is about the same servers, or a new one.
-func (b *bootstrapper) promiseFor(servers []core.Server) (consensus.Promise, error) {
-	var members []core.ServerID
-	for _, s := range servers {
-		members = append(members, s.ID)
-	}
-	if held := b.node.Status().Promise; held.Coordinator == b.self && slices.Equal(held.Members, members) {
-		return held, nil
-	}
-	id, err := uuid.NewRandom()
-	if err != nil {
-		return consensus.Promise{}, fmt.Errorf("make a cluster ID: %w", err)
-	}
-	return consensus.Promise{ClusterID: id.String(), Coordinator: b.self, Members: members}, nil
-}
-
-// promise makes this server's own promise. One that it gave before stands in the
-// way unless its coordinator is the one who asks (having found other servers in
-// the meantime; it is still empty, so nothing came of it) or is gone.
-func (b *bootstrapper) promise(ctx context.Context, p consensus.Promise) error {
-	err := b.node.Promise(ctx, p)
-	var refused *consensus.PromiseError
-	if !errors.As(err, &refused) {
-		return err
-	}
-	if held := refused.Held.Coordinator; held != p.Coordinator && b.isAlive(held) {
-		return err
-	}
-	if err := b.node.ReleasePromise(ctx, refused.Held.ClusterID); err != nil {
-		return err
-	}
-	b.logger.Warn("released a bootstrap promise", "cluster_id", refused.Held.ClusterID, "coordinator", refused.Held.Coordinator)
-	return b.node.Promise(ctx, p)
-}
-
-func (b *bootstrapper) isAlive(id core.ServerID) bool {
-	return slices.ContainsFunc(b.pool.Members(), func(m gossip.Member) bool {
-		return core.ServerID(m.ID) == id && m.Status == gossip.StatusAlive
-	})
 }
 
 // call asks another server's bootstrap endpoint.
@@ -269,22 +304,25 @@ func (b *bootstrapper) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+bootstrapStatePath, func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, b.state())
 	})
-	mux.HandleFunc("PUT "+bootstrapPromisePath, func(w http.ResponseWriter, r *http.Request) {
-		var p consensus.Promise
+	mux.HandleFunc("PUT "+bootstrapCharterPath, func(w http.ResponseWriter, r *http.Request) {
+		var c bootstrapCharter
 		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, bootstrapLimit))
 		dec.DisallowUnknownFields()
-		if err := dec.Decode(&p); err != nil {
-			http.Error(w, "decode the promise: "+err.Error(), http.StatusBadRequest)
+		if err := dec.Decode(&c); err != nil {
+			http.Error(w, "decode the charter: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		if !slices.Contains(p.Members, b.self) || p.ClusterID == "" {
-			http.Error(w, fmt.Sprintf("server %s is not among the members of this promise", b.self), http.StatusBadRequest)
+		if err := c.Charter.Validate(); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		if err := b.promise(r.Context(), p); err != nil {
-			http.Error(w, err.Error(), http.StatusConflict)
+		standing, err := b.node.Consider(r.Context(), consensus.PromiseRequest{
+			Charter: c.Charter, Heard: c.Heard, Willing: len(c.Charter.Config.Servers) == b.expect,
+		})
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		writeJSON(w, promised{Log: b.node.Status().Incarnation})
+		writeJSON(w, bootstrapState{standing, b.node.Status().Empty})
 	})
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -143,8 +146,24 @@ func eventually(t *testing.T, what string, ok func() error) {
 	}
 }
 
-// oneCluster waits until the servers are the voters of one cluster with a leader.
+// oneCluster waits until the servers are the voters, and the only ones, of one
+// cluster with a leader.
 func oneCluster(t *testing.T, servers ...*testAgent) {
+	t.Helper()
+	oneClusterOf(t, servers...)
+	eventually(t, "no other voters", func() error {
+		for _, s := range servers {
+			if n := s.quorum.node.Status().Config.Voters(); n != len(servers) {
+				return fmt.Errorf("%s knows %d voters", s.cfg.NodeName, n)
+			}
+		}
+		return nil
+	})
+}
+
+// oneClusterOf waits until the servers are voters of one cluster, perhaps with
+// others, and one of them leads it.
+func oneClusterOf(t *testing.T, servers ...*testAgent) {
 	t.Helper()
 	eventually(t, "one cluster of all servers", func() error {
 		id, leaders := "", 0
@@ -153,12 +172,15 @@ func oneCluster(t *testing.T, servers ...*testAgent) {
 			if id == "" {
 				id = st.Config.ClusterID
 			}
-			switch {
-			case st.Config.ClusterID == "" || st.Config.ClusterID != id:
+			if st.Config.ClusterID == "" || st.Config.ClusterID != id {
 				return fmt.Errorf("%s is in cluster %q, another in %q", s.cfg.NodeName, st.Config.ClusterID, id)
-			case st.Config.Voters() != len(servers):
-				return fmt.Errorf("%s knows %d voters", s.cfg.NodeName, st.Config.Voters())
-			case st.Leading():
+			}
+			for _, other := range servers {
+				if !st.Config.IsVoter(core.ServerID(other.nodeID)) {
+					return fmt.Errorf("%s is no voter for %s", other.cfg.NodeName, s.cfg.NodeName)
+				}
+			}
+			if st.Leading() {
 				leaders++
 			}
 		}
@@ -227,31 +249,66 @@ func TestBootstrap_NotAgainAfterARestart(t *testing.T) {
 	}
 }
 
-// A coordinator that died between promises and configuration doesn't hold up the
-// others for good.
-func TestBootstrap_ADeadCoordinatorIsReplaced(t *testing.T) {
-	c := newTestCluster(t)
-	a, b := c.start(c.config(3)), c.start(c.config(3))
-	for _, s := range []*testAgent{a, b} {
-		p := testPromise(core.ServerID("00000000-0000-0000-0000-000000000000"), a, b)
-		if err := s.quorum.node.Promise(t.Context(), p); err != nil {
-			t.Fatal(err)
-		}
+// Whoever draws up the charter may be lost for good at any request that it makes:
+// the others and one that replaces it become one cluster.
+func TestBootstrap_OutlivesWhoDrewUpTheCharter(t *testing.T) {
+	for last := range int64(8) {
+		t.Run(fmt.Sprintf("lost after %d requests", last), func(t *testing.T) {
+			t.Parallel()
+			c := newTestCluster(t)
+			next := func() *config.Config {
+				cfg := c.config(3)
+				cfg.GossipLAN = gossip.DevTiming()
+				cfg.RetryJoin = []string{c.subnet + "2"} // not the one that is lost
+				return cfg
+			}
+			first := next()
+			first.NodeID = "00000000-0000-0000-0000-000000000001" // lowest, and so the one
+			b, d := c.start(next()), c.start(next())
+			dying := make(chan struct{})
+			var made atomic.Int64
+			a := c.start(first, func(a *Agent) {
+				send := a.bootstrap.roundTrip
+				a.bootstrap.roundTrip = func(addr string, r *http.Request) (*http.Response, error) {
+					switch n := made.Add(1); {
+					case n == last+1:
+						close(dying)
+						fallthrough
+					case n > last:
+						return nil, errors.New("lost")
+					}
+					return send(addr, r)
+				}
+			})
+			select {
+			case <-dying:
+			case <-time.After(5 * time.Second): // it needed fewer
+			}
+			a.end()
+			oneClusterOf(t, b, d, c.start(next()))
+		})
 	}
-	oneCluster(t, a, b, c.start(c.config(3)))
 }
 
-// A server that had begun to coordinate when the others were done without it
-// gives up its own cluster and joins theirs.
-func TestBootstrap_ALateCoordinatorJoinsTheOthers(t *testing.T) {
+// A server that had promised itself when the others were done without it gives
+// that up and joins their cluster.
+func TestBootstrap_ALateCharterGivesWay(t *testing.T) {
 	c := newTestCluster(t)
 	first := c.start(c.config(1))
 	oneCluster(t, first)
 	late := c.config(3)
 	late.RetryJoin = []string{c.subnet + "99"} // alone at first
 	alone := c.start(late)
-	if err := alone.quorum.node.Promise(t.Context(), testPromise(core.ServerID(alone.nodeID), alone)); err != nil {
-		t.Fatal(err)
+	charter := &consensus.Charter{Config: core.Configuration{ClusterID: "given-up"}, Turns: []uint64{0, 0, 0}}
+	for _, s := range []struct {
+		id  string
+		log core.Incarnation
+	}{{alone.nodeID, alone.quorum.node.Status().Incarnation}, {first.nodeID, first.quorum.node.Status().Incarnation}, {"gone", 1}} {
+		charter.Config.Servers = append(charter.Config.Servers, core.Server{ID: core.ServerID(s.id), Addr: "127.0.0.1:1", Suffrage: core.Voter, Log: s.log})
+	}
+	slices.SortFunc(charter.Config.Servers, func(x, y core.Server) int { return strings.Compare(string(x.ID), string(y.ID)) })
+	if s, err := alone.quorum.node.Consider(t.Context(), consensus.PromiseRequest{Charter: charter, Willing: true}); err != nil || s.Stage != consensus.Promised {
+		t.Fatal(s, err)
 	}
 	if _, err := alone.pool.Join(t.Context(), []string{first.cfg.BindAddr}); err != nil {
 		t.Fatal(err)
@@ -304,14 +361,6 @@ func TestClient_NodeAndHealthAppearInTheCatalog(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-func testPromise(coordinator core.ServerID, members ...*testAgent) consensus.Promise {
-	p := consensus.Promise{ClusterID: "given-up", Coordinator: coordinator, Members: []core.ServerID{coordinator}}
-	for _, m := range members {
-		p.Members = append(p.Members, core.ServerID(m.nodeID))
-	}
-	return p
 }
 
 func TestLeader_RemovesNodesThatGossipForgotAndNoOthers(t *testing.T) {

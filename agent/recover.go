@@ -274,13 +274,15 @@ func probe(ctx context.Context, addr, cluster string) (alive bool, says string) 
 	if err := json.NewDecoder(io.LimitReader(resp.Body, bootstrapLimit)).Decode(&s); err != nil || resp.StatusCode != http.StatusOK {
 		return false, fmt.Sprintf("another program answers there (status %d)", resp.StatusCode)
 	}
-	switch s.ClusterID {
-	case cluster:
+	switch {
+	case s.Cluster == cluster:
 		return true, "alive"
-	case "":
+	case s.Empty && s.ClusterID() == cluster:
+		return true, "alive and about to begin this cluster"
+	case s.Cluster == "":
 		return false, "an empty server answers there: it has been wiped"
 	}
-	return false, "a server of another cluster answers there: " + s.ClusterID
+	return false, "a server of another cluster answers there: " + s.Cluster
 }
 
 // connects says whether a connection is taken at addr, by a process that may be

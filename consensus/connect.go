@@ -40,7 +40,7 @@ func (n *Node) ClusterID() string {
 	if id := p.core.Config.ClusterID; id != "" {
 		return id
 	}
-	return p.promise.ClusterID
+	return p.standing.ClusterID()
 }
 
 // Resolve gives a server's address as the latest configuration has it.

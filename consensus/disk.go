@@ -49,7 +49,9 @@ func (w *write) finish(e *Engine) {
 	if w.cuts == e.cuts {
 		e.durable = w.last.Index
 	}
-	e.waiting.written()
+	if e.durable > 0 {
+		e.waiting.begun()
+	}
 	e.core.Written(e.now, core.Written{Seq: w.seq, Last: w.last})
 }
 

@@ -90,7 +90,8 @@ type Engine struct {
 	transfers     transfers
 	receiver      *receiver
 
-	promise Promise
+	promise Promise // as it is to be
+	kept    Promise // as it is on the disk
 
 	// Observe, where set, is called in Turn for each own entry as it is
 	// committed, with the time since it was proposed.
@@ -148,6 +149,7 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 	if e.promise, err = readPromise(cfg.FS, cfg.Dir); err != nil {
 		return nil, err
 	}
+	e.kept = e.promise
 	if err := e.machine.restore(r.Snapshot); err != nil {
 		return nil, err
 	}
@@ -216,7 +218,7 @@ func (e *Engine) take(in *Input) {
 		e.bootstrap(b)
 	}
 	for _, p := range in.Promises {
-		e.requestPromise(p)
+		e.consider(p)
 	}
 	e.propose(in.Proposals)
 	for _, c := range in.Changes {

@@ -18,23 +18,13 @@ var (
 	ErrStopped = errors.New("consensus is not running on this server")
 	// ErrTooLarge: the command is beyond Config.MaxCommandBytes.
 	ErrTooLarge = errors.New("command is too large for the replicated log")
-	// ErrNotEmpty: a promise or a bootstrap needs a server without any log.
-	ErrNotEmpty = errors.New("this server already has Raft state")
+	// ErrPromised: another cluster than the one to be begun holds this server's
+	// promise.
+	ErrPromised = errors.New("this server has promised itself to cluster")
 )
 
 // notDone is the error of a proposal in whose place another entry was committed.
 func notDone(id core.EntryID) error {
 	return fmt.Errorf("entry %d of term %d was rolled back and did not take effect: %w",
 		id.Index, id.Term, core.ErrLeadershipLost)
-}
-
-// PromiseError says why a promise was refused: another one stands.
-type PromiseError struct {
-	Held Promise
-	Want string // cluster ID asked for
-}
-
-func (e *PromiseError) Error() string {
-	return fmt.Sprintf("refused to promise cluster %s: promised to cluster %s, whose coordinator is server %s; release that promise first if the coordinator is gone for good",
-		e.Want, e.Held.ClusterID, e.Held.Coordinator)
 }

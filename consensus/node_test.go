@@ -287,13 +287,31 @@ func TestRun_EndsWithTheReasonWhenTheDiskFails(t *testing.T) {
 	}
 }
 
+// charter is one for the server "one", whose log is n's, and another that is
+// never heard of.
+func charter(n *consensus.Node, cluster string, turn uint64) *consensus.Charter {
+	return &consensus.Charter{Config: core.Configuration{ClusterID: cluster, Servers: []core.Server{
+		{ID: "one", Addr: "127.0.0.1:1", Suffrage: core.Voter, Log: n.Status().Incarnation},
+		{ID: "zero", Addr: "127.0.0.1:2", Suffrage: core.Voter, Log: 7}}}, Turns: []uint64{turn, 0}}
+}
+
+func considered(t *testing.T, n *consensus.Node, r consensus.PromiseRequest) consensus.Standing {
+	t.Helper()
+	standing, err := n.Consider(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return standing
+}
+
 func TestPromise_HoldsAgainstAnotherClusterAndARestart(t *testing.T) {
 	fs := memfs.New()
-	promise := consensus.Promise{ClusterID: "first", Coordinator: "zero", Members: []core.ServerID{"one", "zero"}}
-	other := consensus.Promise{ClusterID: "second", Coordinator: "two", Members: []core.ServerID{"one", "two"}}
 	n, _, stop := alone(t, fs, nil)
-	if err := errors.Join(n.Promise(t.Context(), promise), n.Promise(t.Context(), promise)); err != nil {
-		t.Fatal(err)
+	first := consensus.PromiseRequest{Charter: charter(n, "first", 0), Willing: true}
+	other := consensus.PromiseRequest{Charter: charter(n, "second", 0), Willing: true}
+	considered(t, n, first)
+	if s := considered(t, n, first); s.Stage != consensus.Promised || s.Turn != 0 {
+		t.Fatalf("asked twice, it stands at %+v", s)
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -302,31 +320,62 @@ func TestPromise_HoldsAgainstAnotherClusterAndARestart(t *testing.T) {
 	if n.ClusterID() != "first" {
 		t.Errorf("cluster ID after a restart: %q", n.ClusterID())
 	}
-	var refused *consensus.PromiseError
-	if err := n.Promise(t.Context(), other); !errors.As(err, &refused) || refused.Held.Coordinator != "zero" {
-		t.Errorf("second promise: %v", err)
+	if s := considered(t, n, other); s.ClusterID() != "first" || s.On(other.Charter, "one") != consensus.Past {
+		t.Errorf("asked for a second promise, it stands at %+v", s)
 	}
-	if err := n.Bootstrap(t.Context(), single("second")); !errors.As(err, &refused) {
+	if err := n.Bootstrap(t.Context(), single("second")); !errors.Is(err, consensus.ErrPromised) {
 		t.Errorf("bootstrap of another cluster: %v", err)
 	}
 	foreign := core.EncodeConfiguration(core.Configuration{ClusterID: "second", Servers: []core.Server{
 		{ID: "one", Addr: "127.0.0.1:1", Suffrage: core.Voter}, {ID: "two", Addr: "127.0.0.1:2", Suffrage: core.Voter}}})
 	n.Receive(core.Message{Kind: core.MsgAppend, From: "two", To: "one", Term: 7,
 		Entries: []core.Entry{{Index: 1, Term: 1, Kind: core.EntryConfig, Data: foreign}}})
-	if err := n.ReleasePromise(t.Context(), "first"); err != nil { // a later turn than the message's
-		t.Fatal(err)
+	first.Heard = map[core.ServerID]consensus.Stage{"zero": consensus.Past}
+	if s := considered(t, n, first); s.Charter != nil || s.Turn != 1 { // in a later turn of the loop than the message
+		t.Errorf("told that the other is elsewhere, it stands at %+v", s)
 	}
 	if st := n.Status(); st.LastIndex != 0 || st.Term != 0 {
 		t.Errorf("took an entry of another cluster: last index %d, term %d", st.LastIndex, st.Term)
 	}
-	if err := n.Promise(t.Context(), other); err != nil {
-		t.Errorf("promise after the release: %v", err)
+	if s := considered(t, n, first); s.Charter != nil {
+		t.Errorf("promised a charter of an earlier turn: %+v", s)
 	}
-	if err := n.Bootstrap(t.Context(), single("second")); err != nil {
-		t.Errorf("bootstrap as promised: %v", err)
+	other.Charter = charter(n, "second", 1)
+	other.Heard = map[core.ServerID]consensus.Stage{"zero": consensus.Sealed}
+	if s := considered(t, n, other); s.Cluster != "second" {
+		t.Errorf("after the other server sealed, it stands at %+v", s)
 	}
-	if err := n.Promise(t.Context(), promise); !errors.Is(err, consensus.ErrNotEmpty) {
-		t.Errorf("promise of a server with state: %v", err)
+	if s := considered(t, n, first); s.Cluster != "second" || n.Status().Empty {
+		t.Errorf("with a configuration it stands at %+v", s)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What used to be a dead end: a server that has voted for one that died before it
+// sent the first configuration.
+func TestBootstrap_BeginsWithATermAndAVote(t *testing.T) {
+	fs := memfs.New()
+	n, _, stop := alone(t, fs, nil)
+	r := consensus.PromiseRequest{Charter: charter(n, "first", 0), Willing: true}
+	considered(t, n, r)
+	n.Receive(core.Message{Kind: core.MsgVote, From: "zero", To: "one", Term: 3, Prev: core.EntryID{Term: 1, Index: 1}})
+	wait(t, "vote", func() bool { return n.Status().Vote == "zero" })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	n, _, stop = alone(t, fs, nil)
+	r.Heard = map[core.ServerID]consensus.Stage{"zero": consensus.Sealed}
+	if s := considered(t, n, r); s.Cluster != "first" {
+		t.Errorf("it stands at %+v", s)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	n, _, stop = alone(t, fs, nil)
+	if st := n.Status(); st.Config.ClusterID != "first" || st.Config.Voters() != 2 || st.Term < 3 || st.LastIndex != 1 {
+		t.Errorf("after a restart: %+v", st.Status)
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)

@@ -12,22 +12,20 @@ import (
 	"muster/consensus/wal"
 )
 
-// Promise is what an empty server gives the coordinator of a bootstrap: to join
-// no other cluster. A cluster gets its first configuration only when each of
-// its first members has promised, so that no two can have differing ones at
-// (1, 1).
-type Promise struct {
-	ClusterID   string          `json:"cluster_id"`
-	Coordinator core.ServerID   `json:"coordinator"`
-	Members     []core.ServerID `json:"members"`
-}
-
-// PromiseRequest asks to make a promise durable, or to release the one to the
-// same ClusterID.
+// PromiseRequest puts a charter to a server, or tells it more of one that it
+// has promised.
 type PromiseRequest struct {
-	Promise Promise
-	Release bool
-	Waiter  Waiter
+	Charter *Charter
+	// Heard is how far the other members are with it, as known to who asks.
+	Heard map[core.ServerID]Stage
+	// Willing: promise it, if that is still open. Otherwise the server is done
+	// with the charter, and so is everybody.
+	Willing bool
+	// Hopeless: nothing more can be heard of some who have not promised, or there
+	// is another cluster. The server withdraws, if it may.
+	Hopeless bool
+	// Waiter gets the Standing that follows, once it is durable.
+	Waiter Waiter
 }
 
 const (
@@ -46,7 +44,10 @@ func readPromise(fsys wal.FS, dir string) (p Promise, err error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	if err = d.Decode(&p); err == nil && p.Charter != nil {
+		err = p.Charter.Validate()
+	}
+	if err != nil {
 		return Promise{}, fmt.Errorf("decode the bootstrap promise in %s: %w", path, err)
 	}
 	return p, nil
@@ -55,8 +56,8 @@ func readPromise(fsys wal.FS, dir string) (p Promise, err error) {
 // bootstrap writes the first configuration, if no promise to another cluster
 // stands.
 func (e *Engine) bootstrap(b Bootstrap) {
-	if held := e.promise; held.ClusterID != "" && held.ClusterID != b.Config.ClusterID {
-		b.Waiter.Done(Result{Err: &PromiseError{Held: held, Want: b.Config.ClusterID}})
+	if held := e.promise.ClusterID(); held != "" && held != b.Config.ClusterID {
+		b.Waiter.Done(Result{Err: fmt.Errorf("%w %s", ErrPromised, held)})
 		return
 	}
 	if b.Config.Timing == (core.Timing{}) {
@@ -69,32 +70,50 @@ func (e *Engine) bootstrap(b Bootstrap) {
 	e.waiting.first = append(e.waiting.first, b.Waiter)
 }
 
-// requestPromise makes, repeats or releases a promise; the waiter is told when
-// it is durable. Repeating one is harmless: a coordinator that lost the answer
-// asks again.
-func (e *Engine) requestPromise(r PromiseRequest) {
-	held := e.promise
-	switch {
-	case r.Release && held.ClusterID != r.Promise.ClusterID:
-		r.Waiter.Done(Result{})
-		return
-	case r.Release:
-		e.promise = Promise{}
-	case !e.empty():
-		r.Waiter.Done(Result{Err: ErrNotEmpty})
-		return
-	case held.ClusterID != "" && held.ClusterID != r.Promise.ClusterID:
-		r.Waiter.Done(Result{Err: &PromiseError{Held: held, Want: r.Promise.ClusterID}})
-		return
-	default:
-		e.promise = r.Promise
+// consider answers a PromiseRequest. Putting the same one twice is harmless.
+func (e *Engine) consider(r PromiseRequest) {
+	next := e.promise
+	if e.empty() {
+		next = e.promise.answer(e.cfg.ID, e.status.Incarnation, r)
 	}
-	e.submit(LaneDisk, &keepPromise{cfg: &e.cfg, promise: e.promise, waiter: r.Waiter})
+	switch {
+	case next.Stage == Begun:
+		begun := Standing{Promise: e.kept, Log: e.status.Incarnation, Cluster: next.ClusterID()}
+		e.log.Info("begins a cluster", "cluster_id", begun.Cluster, "servers", len(next.Charter.Config.Servers))
+		e.bootstrap(Bootstrap{Config: next.Charter.Config, Waiter: &answered{r.Waiter, begun}})
+	case next == e.promise:
+		r.Waiter.Done(Result{Value: e.standing()}) // what is under way to the disk is not in it yet
+	default:
+		e.logPromise(next)
+		e.promise = next
+		e.submit(LaneDisk, &keepPromise{cfg: &e.cfg, promise: next, waiter: r.Waiter})
+	}
 }
 
-// empty says whether this server has never been part of a cluster.
+// logPromise says what becomes of a promise.
+func (e *Engine) logPromise(next Promise) {
+	if next.Charter == nil {
+		if id := e.promise.ClusterID(); id != "" {
+			e.log.Warn("a promised cluster can never come to be; this server is free for another", "cluster_id", id)
+		}
+		return
+	}
+	e.log.Info("bootstrap goes on", "cluster_id", next.ClusterID(), "stage", next.Stage)
+}
+
+// standing is what this server's disk says.
+func (e *Engine) standing() Standing {
+	s := Standing{Promise: e.kept, Log: e.status.Incarnation}
+	if e.durable > 0 || e.snapshot.Index > 0 {
+		s.Cluster = e.status.Config.ClusterID
+	}
+	return s
+}
+
+// empty says whether this server has never been part of a cluster. One that may
+// have lost the end of its log may have.
 func (e *Engine) empty() bool {
-	return e.lastQueued.Index == 0 && e.snapshot.Index == 0 && e.status.Config.ClusterID == ""
+	return e.lastQueued.Index == 0 && e.snapshot.Index == 0 && e.status.Config.ClusterID == "" && !e.status.Voteless
 }
 
 // foreign says whether a message would make this server, which promised itself
@@ -102,7 +121,8 @@ func (e *Engine) empty() bool {
 // of a known other cluster are refused by transport before they get here; this
 // closes the gap of those made before the promise.
 func (e *Engine) foreign(m core.Message) bool {
-	if e.promise.ClusterID == "" || e.status.Config.ClusterID != "" {
+	promised := e.promise.ClusterID()
+	if promised == "" || e.status.Config.ClusterID != "" {
 		return false
 	}
 	other := ""
@@ -117,15 +137,15 @@ func (e *Engine) foreign(m core.Message) bool {
 			other = c.ClusterID
 		}
 	}
-	if other == "" || other == e.promise.ClusterID {
+	if other == "" || other == promised {
 		return false
 	}
 	e.log.Warn("refused raft message of another cluster than the promised one",
-		"from", m.From, "cluster", other, "promised", e.promise.ClusterID)
+		"from", m.From, "cluster", other, "promised", promised)
 	return true
 }
 
-// keepPromise makes a promise, or its release, durable.
+// keepPromise makes a promise, or its end, durable.
 type keepPromise struct {
 	cfg     *Config
 	promise Promise
@@ -140,4 +160,19 @@ func (k *keepPromise) run() error {
 	return wal.WriteFileAtomic(k.cfg.FS, filepath.Join(k.cfg.Dir, promiseFile), data, 0o600)
 }
 
-func (k *keepPromise) finish(*Engine) { k.waiter.Done(Result{}) }
+func (k *keepPromise) finish(e *Engine) {
+	e.kept = k.promise
+	k.waiter.Done(Result{Value: e.standing()})
+}
+
+// answered gives its waiter a Standing.
+type answered struct {
+	waiter Waiter
+	value  Standing
+}
+
+// Done implements Waiter.
+func (a *answered) Done(r Result) {
+	r.Value = a.value
+	a.waiter.Done(r)
+}

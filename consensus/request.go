@@ -125,9 +125,10 @@ func (n *Node) TransferLeadership(ctx context.Context, to core.ServerID) error {
 }
 
 // Bootstrap writes the first configuration of a new cluster into this empty
-// server's log and returns when that is durable. It is refused with
-// core.ErrAlreadyBootstrapped where there is any Raft state, and with a
-// PromiseError where another cluster holds this server's promise.
+// server's log and returns when that is durable. It is for the caller to see to
+// it that each server of cfg gets the same one, or none (see Consider). It is
+// refused with core.ErrAlreadyBootstrapped where there is any Raft state, and
+// with ErrPromised where another cluster holds this server's promise.
 func (n *Node) Bootstrap(ctx context.Context, cfg core.Configuration) error {
 	_, err := n.do(ctx, 0, func(in *Input, w Waiter) {
 		in.Bootstrap = append(in.Bootstrap, Bootstrap{Config: cfg, Waiter: w})
@@ -135,26 +136,20 @@ func (n *Node) Bootstrap(ctx context.Context, cfg core.Configuration) error {
 	return unknown(err)
 }
 
-// Promise makes a durable promise to join no cluster but p.ClusterID. Asking
-// again for the same cluster is harmless. It is refused with ErrNotEmpty where
-// there is Raft state, and with a PromiseError while another promise stands.
-func (n *Node) Promise(ctx context.Context, p Promise) error {
-	if p.ClusterID == "" || p.Coordinator == "" || len(p.Members) == 0 {
-		return errors.New("promise: cluster ID, coordinator and members must be given")
+// Consider puts a charter to this server, or what is known of it, and returns
+// how the server stands when what follows is durable: it may have promised,
+// sealed or withdrawn, begun the cluster, or be free again. A server that has
+// Raft state only says so. The Waiter of r is set here.
+func (n *Node) Consider(ctx context.Context, r PromiseRequest) (Standing, error) {
+	if err := r.Charter.Validate(); err != nil {
+		return Standing{}, err
 	}
-	return n.promise(ctx, PromiseRequest{Promise: p})
-}
-
-// ReleasePromise takes back a promise to clusterID, if it is the one that
-// stands. It is for the case that its coordinator is gone for good.
-func (n *Node) ReleasePromise(ctx context.Context, clusterID string) error {
-	return n.promise(ctx, PromiseRequest{Promise: Promise{ClusterID: clusterID}, Release: true})
-}
-
-func (n *Node) promise(ctx context.Context, r PromiseRequest) error {
-	_, err := n.do(ctx, 0, func(in *Input, w Waiter) {
+	result, err := n.do(ctx, 0, func(in *Input, w Waiter) {
 		r.Waiter = w
 		in.Promises = append(in.Promises, r)
 	})
-	return unknown(err)
+	if err != nil {
+		return Standing{}, unknown(err)
+	}
+	return result.Value.(Standing), nil
 }

@@ -31,8 +31,10 @@ type Status struct {
 	// Snapshot is the newest on this server's disk, or zero.
 	Snapshot core.SnapshotMeta
 	Log      wal.Stats
-	// Promise is the bootstrap promise given, or zero.
-	Promise Promise
+	// Standing is where this server is on the way into its first cluster, and
+	// Empty says that it has never been in one.
+	Standing Standing
+	Empty    bool
 	// Dropped counts received messages beyond the bounds of the inbox.
 	Dropped uint64
 	// Faults counts messages of other servers that contradicted what is committed
@@ -71,7 +73,8 @@ type page struct {
 	appliedTerm uint64
 	ready       bool
 	snapshot    core.SnapshotMeta
-	promise     Promise
+	standing    Standing
+	empty       bool
 	faults      uint64
 	late        uint64
 	disk        DiskStatus
@@ -111,7 +114,8 @@ func (n *Node) publish(now core.Instant) {
 		appliedTerm: e.appliedTerm,
 		ready:       e.ready.done,
 		snapshot:    e.snapshot,
-		promise:     e.promise,
+		standing:    e.standing(),
+		empty:       e.empty(),
 		faults:      e.faults,
 		late:        e.late,
 		disk:        DiskStatus{Room: e.room.Room, Full: e.room.full, Held: e.held, Hung: e.hung},
@@ -129,7 +133,7 @@ func (e *Engine) differs(p *page) bool {
 	s := &e.status
 	return s.Role != p.core.Role || s.Term != p.core.Term || s.Leader != p.core.Leader ||
 		s.ConfigIndex != p.core.ConfigIndex || s.OtherLogs() != p.core.OtherLogs() || s.Voteless != p.core.Voteless ||
-		e.promise.ClusterID != p.promise.ClusterID ||
+		e.standing() != p.standing ||
 		e.snapshot.Index != p.snapshot.Index ||
 		e.hung != p.disk.Hung || e.room.full != p.disk.Full ||
 		e.ready.done != p.ready ||
@@ -179,7 +183,8 @@ func (n *Node) Status() Status {
 		Ready:       p.ready,
 		Snapshot:    p.snapshot,
 		Log:         n.engine.disk.log.Stats(),
-		Promise:     p.promise,
+		Standing:    p.standing,
+		Empty:       p.empty,
 		Dropped:     n.dropped.Load(),
 		Faults:      p.faults,
 		LateTurns:   p.late,

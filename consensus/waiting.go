@@ -226,8 +226,8 @@ func (w *waiting) applied(index uint64) {
 	w.reads = left
 }
 
-// written lets go of bootstraps: their entry is on disk.
-func (w *waiting) written() {
+// begun lets go of bootstraps: their entry is on disk.
+func (w *waiting) begun() {
 	for _, wt := range w.first {
 		wt.Done(Result{ID: core.EntryID{Term: 1, Index: 1}})
 	}

@@ -232,7 +232,11 @@ func catalogExamples(t testing.TB, made map[string]*table) {
 }
 
 func identityExamples(t testing.TB, made map[string]*table) {
-	promise, err := json.Marshal(consensus.Promise{ClusterID: clusterID, Coordinator: "a", Members: []core.ServerID{"a", "b", "c"}})
+	charter := &consensus.Charter{Config: core.Configuration{ClusterID: clusterID}, Turns: []uint64{1, 1}}
+	for i, id := range []core.ServerID{"a", "b"} {
+		charter.Config.Servers = append(charter.Config.Servers, core.Server{ID: id, Addr: "host:8300", Suffrage: core.Voter, Log: core.Incarnation(i + 5)})
+	}
+	promise, err := json.Marshal(consensus.Promise{Turn: 1, Stage: consensus.Promised, Charter: charter})
 	must(t, err)
 	b := newTable(promise)
 	b.text.WriteString(strings.TrimSpace(string(promise)) + "\n")

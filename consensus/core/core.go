@@ -115,11 +115,13 @@ func New(cfg Config, r Restored, now Instant) (*Core, error) {
 func (c *Core) blank() bool { return c.hard.Term == 0 && c.log.last == 0 }
 
 // Bootstrap writes the first configuration, as the entry (1, 1), on a server
-// that has no state at all. It must be called on one server of the cluster
-// only, or with the same Configuration on each.
+// that has neither log nor snapshot. It must be called on one server of the
+// cluster only, or with the same Configuration on each: then it is as if the
+// entry had come from a leader. So the server may know a term by now, and have
+// voted in it.
 func (c *Core) Bootstrap(now Instant, cfg Configuration) error {
 	c.advance(now)
-	if !c.blank() {
+	if c.log.last > 0 || c.voteless.on || c.installing() {
 		return fmt.Errorf("%w: term %d, last index %d", ErrAlreadyBootstrapped, c.hard.Term, c.log.last)
 	}
 	if err := cfg.Validate(); err != nil {
@@ -128,7 +130,7 @@ func (c *Core) Bootstrap(now Instant, cfg Configuration) error {
 	if own, _ := cfg.Find(c.cfg.ID); !own.holds(c.incarnation) {
 		return fmt.Errorf("bootstrap: %w: %q, with log %x, is not a voter of the first configuration", ErrUnknownServer, c.cfg.ID, c.incarnation)
 	}
-	c.hard.Term = 1
+	c.hard.Term = max(c.hard.Term, 1)
 	c.log.append(Entry{Index: 1, Term: 1, Kind: EntryConfig, Data: EncodeConfiguration(cfg)})
 	c.configs = append(c.configs, placedConfig{index: 1, config: cfg})
 	c.hurryIfAlone()
