@@ -27,11 +27,10 @@ type tape struct {
 }
 
 func (c *tape) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sent = append(c.sent, p[:n]...)
-	return n, err
+	c.sent = append(c.sent, p...) // before anybody can have heard it
+	c.mu.Unlock()
+	return c.Conn.Write(p)
 }
 
 func (c *tape) Read(p []byte) (int, error) {
@@ -115,13 +114,15 @@ func (w *wire) send(t testing.TB, m core.Message) {
 	}
 }
 
-// streams are the bytes of all streams, of both directions.
+// streams are the bytes of all streams, of both directions, but for those that b
+// ended without a reply because it was not yet running.
 func (w *wire) streams() (sent, got [][]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.tapes {
-		s, g := c.both()
-		sent, got = append(sent, s), append(got, g)
+		if s, g := c.both(); len(g) > 0 {
+			sent, got = append(sent, s), append(got, g)
+		}
 	}
 	return sent, got
 }
