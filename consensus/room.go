@@ -15,7 +15,8 @@ import (
 // takes no new commands, hands leadership to a server with room, and tells its
 // leader; below half of it, it drops commands that the leader sends. The rest of
 // the reserve is for what it has accepted, for terms and votes, and for the
-// snapshot by which room may come back. It goes on by itself when there is a
+// snapshot by which room may come back: it drops what log it can do without, and
+// takes a snapshot where that lets it drop some. It goes on by itself when there is a
 // quarter more than the reserve again.
 
 const (
@@ -81,7 +82,7 @@ func (e *Engine) mark(full bool) {
 	if full == r.full {
 		return
 	}
-	r.full, r.lookAt, r.relieveAt = full, e.now+lookEvery, e.now
+	r.full, r.lookAt, r.relieveAt = full, e.now, e.now
 	if full {
 		e.log.Error("the disk is nearly full: this server takes no new commands until there is room",
 			"dir", e.cfg.Dir, "free_bytes", r.Free, "preallocated_bytes", r.Ready, "needed_bytes", r.Reserve)
@@ -109,7 +110,8 @@ func (l *look) finish(e *Engine) {
 	}
 }
 
-// keepRoom looks for room while there is none, and gives leadership away.
+// keepRoom looks for room while there is none, makes some, and gives leadership
+// away.
 func (e *Engine) keepRoom() {
 	r := &e.room
 	if !r.full {
@@ -118,6 +120,7 @@ func (e *Engine) keepRoom() {
 	if e.now >= r.lookAt && !r.looking {
 		r.looking, r.lookAt = true, e.now+lookEvery
 		e.submit(LaneRead, &look{log: e.disk.log})
+		e.freeLog()
 	}
 	if e.status.Role == core.Leader && e.now >= r.relieveAt {
 		r.relieveAt = e.now + relieveEvery

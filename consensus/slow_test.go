@@ -20,10 +20,13 @@ func (idle) WriteTo(w io.Writer) (int64, error) { return 0, nil }
 func (idle) Close()                             {}
 
 // leading is an engine that leads a cluster of one; its lanes are worked by hand.
-func leading(t *testing.T) (e *Engine, now core.Instant) {
+func leading(t *testing.T, tune func(*Config)) (e *Engine, now core.Instant) {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.ID, cfg.FS, cfg.Dir = "one", memfs.New(), "raft"
+	if tune != nil {
+		tune(&cfg)
+	}
 	e, err := OpenEngine(cfg, idle{}, new(outbox), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +63,7 @@ func work(e *Engine) (done []Done) {
 // the time, is slow and not hung: each one that ends shows that it works. The
 // first that takes longer than two election timeouts shows the contrary.
 func TestStall_ASlowDiskThatWorksIsNotHung(t *testing.T) {
-	e, now := leading(t)
+	e, now := leading(t, nil)
 	propose := func() { turn(t, e, now, &Input{Proposals: []Proposal{{Data: []byte("x"), Waiter: nobody{}}}}) }
 	propose()
 	for i := range 20 {
@@ -86,4 +89,39 @@ func TestStall_ASlowDiskThatWorksIsNotHung(t *testing.T) {
 	if e.hung {
 		t.Error("the disk works again and still counts as hung")
 	}
+}
+
+// A full disk makes the server drop the log that it can do without: what a
+// snapshot covers, and if there is none, it takes one.
+func TestRoom_BecomingFullFreesLog(t *testing.T) {
+	disk := memfs.New()
+	e, now := leading(t, func(c *Config) { c.FS, c.SegmentBytes = disk, 64<<10 })
+	used := disk.Used()
+	for range 100 {
+		now += core.Instant(time.Millisecond)
+		turn(t, e, now, &Input{Proposals: []Proposal{{Data: make([]byte, 4<<10), Waiter: nobody{}}}})
+		for range 4 {
+			turn(t, e, now, &Input{Done: work(e)})
+		}
+	}
+	if s := e.disk.log.Stats(); s.Segments < 4 || e.snapshot.Index > 0 {
+		t.Fatalf("%d segments and a snapshot at %d: the test shows nothing", s.Segments, e.snapshot.Index)
+	}
+	disk.SetCapacity(disk.Used() + 64<<10)
+	full := false
+	for range 100 {
+		now += core.Instant(100 * time.Millisecond)
+		turn(t, e, now, &Input{Proposals: []Proposal{{Data: make([]byte, 1<<10), Waiter: nobody{}}}})
+		full = full || e.room.full
+		for range 4 {
+			turn(t, e, now, &Input{Done: work(e)})
+		}
+	}
+	if !full || e.room.full {
+		t.Errorf("was full: %v, is full: %v; there are %+v", full, e.room.full, e.room.Room)
+	}
+	if e.snapshot.Index == 0 || e.disk.log.Stats().First == 1 {
+		t.Errorf("snapshot at %d, log from %d", e.snapshot.Index, e.disk.log.Stats().First)
+	}
+	t.Logf("%d bytes used at first, %d in the end", used, disk.Used())
 }

@@ -18,8 +18,24 @@ const snapshotPause = core.Instant(10 * time.Second)
 // batches (LaneApply), write the file (LaneSnapshot), drop log behind it
 // (LaneDisk).
 func (e *Engine) considerSnapshot() {
-	if e.snapshotting || e.installing || e.now < e.snapshotAfter ||
-		e.applied-e.snapshot.Index < e.cfg.SnapshotEntries && e.sinceBytes < e.cfg.SnapshotBytes {
+	if e.applied-e.snapshot.Index >= e.cfg.SnapshotEntries || e.sinceBytes >= e.cfg.SnapshotBytes {
+		e.takeSnapshot()
+	}
+}
+
+// freeLog drops what log it can while the disk is nearly full, whatever lags: what
+// the newest snapshot covers, else what a newer one would.
+func (e *Engine) freeLog() {
+	switch log := e.disk.log; {
+	case e.snapshot.Index > 0 && log.Frees(e.droppable()):
+		e.dropLog()
+	case e.applied > e.snapshot.Index && log.Frees(e.applied):
+		e.takeSnapshot()
+	}
+}
+
+func (e *Engine) takeSnapshot() {
+	if e.snapshotting || e.installing || e.now < e.snapshotAfter {
 		return
 	}
 	if sent, ok := e.transfers.oldest(e.now); ok && sent < e.snapshot.Index {
@@ -89,11 +105,23 @@ func (s *save) finish(e *Engine) {
 		return
 	}
 	e.snapshot = s.meta
-	c := &compact{disk: &e.disk, meta: s.meta, upTo: s.meta.Index}
+	e.log.Info("snapshot taken", "index", s.meta.Index, "bytes", s.meta.Size)
+	e.dropLog()
+}
+
+// dropLog drops the log behind the newest snapshot: all of it if room is wanted.
+func (e *Engine) dropLog() {
+	e.submit(LaneDisk, &compact{disk: &e.disk, meta: e.snapshot, upTo: e.droppable(), all: e.room.full})
+}
+
+// droppable is up to where the newest snapshot, and those that are being sent,
+// make the log dispensable.
+func (e *Engine) droppable() uint64 {
+	upTo := e.snapshot.Index
 	if sent, ok := e.transfers.oldest(e.now); ok {
-		c.upTo = min(c.upTo, sent)
+		upTo = min(upTo, sent)
 	}
-	e.submit(LaneDisk, c)
+	return upTo
 }
 
 // compact drops log that a snapshot covers.
@@ -101,11 +129,16 @@ type compact struct {
 	disk  *disk
 	meta  core.SnapshotMeta
 	upTo  uint64
+	all   bool // nothing is kept for followers that lag
 	first uint64
 }
 
 func (c *compact) run() (err error) {
-	if c.first, err = c.disk.log.Compact(c.upTo); err != nil {
+	drop := c.disk.log.Compact
+	if c.all {
+		drop = c.disk.log.CompactAll
+	}
+	if c.first, err = drop(c.upTo); err != nil {
 		return fmt.Errorf("compact the Raft log up to %d: %w", c.upTo, err)
 	}
 	return nil
@@ -116,7 +149,7 @@ func (c *compact) finish(e *Engine) {
 		return
 	}
 	e.core.Compacted(c.meta, c.first)
-	e.log.Info("snapshot taken", "index", c.meta.Index, "bytes", c.meta.Size, "log_first", c.first)
+	e.log.Info("log compacted", "snapshot", c.meta.Index, "log_first", c.first, "disk_full", c.all)
 }
 
 // receiver assembles a snapshot that the leader sends. It belongs to

@@ -11,6 +11,21 @@ import (
 // index that the log then begins with. The caller has a durable snapshot at
 // upTo or later.
 func (l *Log) Compact(upTo uint64) (first uint64, err error) {
+	return l.compact(upTo, l.cfg.RetainBytes)
+}
+
+// CompactAll is Compact for a disk that is nearly full: nothing stays behind for
+// the sake of Config.RetainBytes.
+func (l *Log) CompactAll(upTo uint64) (first uint64, err error) { return l.compact(upTo, 0) }
+
+// Frees says whether CompactAll would drop something, given a snapshot at upTo.
+func (l *Log) Frees(upTo uint64) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.droppable(upTo, 0) > 0
+}
+
+func (l *Log) compact(upTo uint64, retain int64) (first uint64, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if err := l.failure(); err != nil {
@@ -19,7 +34,7 @@ func (l *Log) Compact(upTo uint64) (first uint64, err error) {
 	if meta, ok := l.snaps.Latest(); !ok || upTo > meta.Index {
 		return l.first, fmt.Errorf("compact up to entry %d: the newest snapshot is at %d", upTo, meta.Index)
 	}
-	n := l.droppable(upTo)
+	n := l.droppable(upTo, retain)
 	if n == 0 {
 		return l.first, nil
 	}
@@ -41,9 +56,9 @@ func (l *Log) Compact(upTo uint64) (first uint64, err error) {
 	return l.first, nil
 }
 
-// droppable is how many of the oldest segments Compact may drop. The caller
-// holds writing.
-func (l *Log) droppable(upTo uint64) int {
+// droppable is how many of the oldest segments may go if retain bytes of entries
+// at or below upTo stay. The caller holds writing or mu.
+func (l *Log) droppable(upTo uint64, retain int64) int {
 	// next is the first entry behind segment i: the first that a later one holds.
 	n, next := 0, l.last+1
 	for i := len(l.segments) - 2; i >= 0; i-- {
@@ -60,7 +75,7 @@ func (l *Log) droppable(upTo uint64) int {
 		behind += s.used
 	}
 	for i, s := range l.segments[:n] {
-		if behind -= s.used; behind < l.cfg.RetainBytes {
+		if behind -= s.used; behind < retain {
 			return i
 		}
 	}
