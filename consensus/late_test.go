@@ -9,7 +9,7 @@ import (
 
 // Turns count as late from a heartbeat interval, 50 ms, after the Deadline on.
 func TestTurn_CountsLateOnes(t *testing.T) {
-	e, _ := leading(t)
+	e, _ := leading(t, nil)
 	before := e.late
 	for _, tt := range []struct {
 		by    time.Duration
