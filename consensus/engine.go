@@ -146,10 +146,6 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 	e.machine.fsm, e.machine.log = fsm, l
 	e.appliedTerm = r.Snapshot.Term
 	e.tail.reset(r.LastIndex + 1)
-	if e.promise, err = readPromise(cfg.FS, cfg.Dir); err != nil {
-		return nil, err
-	}
-	e.kept = e.promise
 	if err := e.machine.restore(r.Snapshot); err != nil {
 		return nil, err
 	}
@@ -157,6 +153,9 @@ func newEngine(cfg Config, fsm FSM, host Host, l *wal.Log, r core.Restored, now 
 		e.log.Warn("raft log was repaired", "what", repair)
 	}
 	e.refresh()
+	if err := e.recallPromise(); err != nil {
+		return nil, err
+	}
 	e.ready.giveUp = now + e.readyPatience()
 	e.commit = e.status.Commit
 	e.lastQueued = core.EntryID{Index: e.status.LastIndex, Term: e.status.LastTerm}

@@ -14,6 +14,7 @@ import (
 
 	"muster/consensus"
 	"muster/consensus/core"
+	"muster/consensus/wal"
 	"muster/consensus/wal/memfs"
 )
 
@@ -482,5 +483,31 @@ func TestCluster_ManyProposersEachGetTheirOwnResult(t *testing.T) {
 	c.agree(all)
 	if lines := slices.Compact(slices.Sorted(slices.Values(all))); len(lines) != proposers*each+2 {
 		t.Errorf("%d lines", len(lines))
+	}
+}
+
+// A promise that can't be read, such as one that an earlier build left, keeps a
+// server out of clusters, but not out of the one that it is part of.
+func TestPromise_OneThatIsSpentNeedNotBeRead(t *testing.T) {
+	for _, part := range []bool{false, true} {
+		fs := memfs.New()
+		n, _, stop := alone(t, fs, nil)
+		if part {
+			if err := n.Bootstrap(t.Context(), single("c")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		old := []byte(`{"cluster_id":"c","coordinator":"one","members":["one"]}`)
+		if err := wal.WriteFileAtomic(fs, "raft/promise", old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg := consensus.DefaultConfig()
+		cfg.ID, cfg.FS, cfg.Dir = "one", fs, "raft"
+		if _, err := consensus.New(cfg, new(journal)); (err == nil) != part {
+			t.Errorf("part of a cluster: %v, started with %v", part, err)
+		}
 	}
 }

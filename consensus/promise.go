@@ -53,6 +53,21 @@ func readPromise(fsys wal.FS, dir string) (p Promise, err error) {
 	return p, nil
 }
 
+// recallPromise reads what this server promised. Where it is part of a cluster the
+// promise is spent, and one that can't be read, as earlier builds left it, is no
+// reason to stay away.
+func (e *Engine) recallPromise() error {
+	p, err := readPromise(e.cfg.FS, e.cfg.Dir)
+	if err != nil && e.status.Config.ClusterID == "" {
+		return err
+	}
+	if err != nil {
+		e.log.Warn("a spent bootstrap promise can't be read; it may be removed", "error", err)
+	}
+	e.promise, e.kept = p, p
+	return nil
+}
+
 // bootstrap writes the first configuration, if no promise to another cluster
 // stands.
 func (e *Engine) bootstrap(b Bootstrap) {
