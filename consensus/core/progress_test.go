@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"math/bits"
 	"testing"
 
 	"muster/consensus/core"
@@ -44,5 +45,53 @@ func TestProgress_StuckWhileHeartbeatsAreAnswered(t *testing.T) {
 	l.hear(core.Message{Kind: core.MsgAppendReply, From: "c", Term: l.Status().Term, Match: l.Status().LastIndex, Round: 1})
 	if c := l.Status().Progress[1]; c.StuckSince != 0 {
 		t.Errorf("c has all: %+v", c)
+	}
+}
+
+// Whatever is lost of the entries on their way to a follower, or of its answers,
+// the leader finds out and sends it again: within two heartbeats, and one more
+// for each message of the repair that is lost too. Each entry here takes a
+// message of its own.
+func TestProgress_WhatIsLostIsMadeGoodWithinHeartbeats(t *testing.T) {
+	const drawn = 8 // messages of which any may be lost
+	for mask := range 1 << drawn {
+		c := newCluster(t, "a", "b")
+		c.seed(configurationOf("a", "b"))
+		for _, s := range c.servers {
+			s.conf.Rand = func(uint64) uint64 { return 0 }
+			s.conf.MaxAppendBytes = 1
+		}
+		c.server("b").conf.Rand = func(n uint64) uint64 { return n - 1 }
+		for _, s := range c.servers {
+			s.start()
+		}
+		c.run(600 * ms)
+		leader := c.server("a")
+		if c.leader() != leader {
+			t.Fatal("a does not lead")
+		}
+		for range 3 {
+			leader.propose("large")
+		}
+		start, seen := c.now, 0
+		for last := leader.core.Status().LastIndex; leader.core.Status().Commit < last; c.pass(ms) {
+			for n := 0; len(c.wire) > 0 && n < 1000; n++ {
+				kind := c.wire[0].Kind
+				if kind == core.MsgAppend || kind == core.MsgAppendReply {
+					if seen++; seen <= drawn && mask>>(seen-1)&1 == 1 {
+						c.wire = c.wire[1:]
+						continue
+					}
+				}
+				c.deliver(0)
+			}
+			took, most := c.now.Sub(start), core.Duration(2+bits.OnesCount(uint(mask)))*core.DefaultTiming().Heartbeat
+			if took > most {
+				t.Fatalf("lost by mask %b: nothing is committed after %d ms, want it within %d ms", mask, took/ms, most/ms)
+			}
+		}
+		if c.leader() != leader {
+			t.Fatalf("lost by mask %b: the leader was deposed", mask)
+		}
 	}
 }
