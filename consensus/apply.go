@@ -3,6 +3,7 @@ package consensus
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"muster/consensus/core"
 	"muster/consensus/wal"
@@ -50,7 +51,7 @@ func (e *Engine) applyCommitted() {
 			}
 		}
 		e.handed = a.hi
-		e.applying = true
+		e.applying, e.applyFrom, e.slowApply = true, e.now, false
 		e.submit(LaneApply, a)
 	}
 	e.tail.trim(e.cfg.MaxPendingBytes, e.durable)
@@ -181,6 +182,9 @@ func position(cmds []core.Entry, index uint64) int {
 
 func (a *apply) finish(e *Engine) {
 	e.applying = false
+	if e.slowApply {
+		e.log.Warn("the state machine goes on", "applied", a.hi, "took", time.Duration(e.now-e.applyFrom))
+	}
 	e.sinceBytes += a.bytes
 	e.advance(a.hi, a.term)
 	e.considerSnapshot()

@@ -59,8 +59,10 @@ type Engine struct {
 	applied uint64 // highest index whose task has finished
 	// appliedTerm is the term of the entry at applied.
 	appliedTerm uint64
-	applying    bool // an apply task is on its lane
-	crowd       int  // how many proposals were answered together, the last time that any were
+	applying    bool         // an apply task is on its lane
+	applyFrom   core.Instant // since then
+	slowApply   bool         // it has taken so long that the log says so
+	crowd       int          // how many proposals were answered together, the last time that any were
 
 	tail    tail
 	waiting waiting
@@ -190,6 +192,7 @@ func (e *Engine) Turn(now core.Instant, in *Input) error {
 		e.core.Tick(now)
 	}
 	e.watchDisk()
+	e.watchApply()
 	e.askReady()
 	for e.core.HasOutput() {
 		o := e.core.Output()
@@ -260,7 +263,7 @@ func (e *Engine) propose(ps []Proposal) {
 
 // Deadline is when the next Turn is wanted at the latest.
 func (e *Engine) Deadline() core.Instant {
-	return min(e.core.Deadline(), e.waiting.deadline(), e.transfers.deadline(), e.stallDeadline(), e.readyDeadline(), e.room.deadline(e.status.Role == core.Leader))
+	return min(e.core.Deadline(), e.waiting.deadline(), e.transfers.deadline(), e.stallDeadline(), e.applyDeadline(), e.readyDeadline(), e.room.deadline(e.status.Role == core.Leader))
 }
 
 // crowded says that several propose at the same time.

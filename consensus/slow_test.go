@@ -125,3 +125,28 @@ func TestRoom_BecomingFullFreesLog(t *testing.T) {
 	}
 	t.Logf("%d bytes used at first, %d in the end", used, disk.Used())
 }
+
+// Entries that the state machine does not get done with are told of when two
+// election timeouts have passed.
+func TestStall_ASlowStateMachineIsToldOf(t *testing.T) {
+	e, now := leading(t, nil)
+	turn(t, e, now, &Input{Proposals: []Proposal{{Data: []byte("x"), Waiter: nobody{}}}})
+	turn(t, e, now, &Input{Done: e.Work(LaneDisk)})
+	if !e.applying {
+		t.Fatal("the command is not being applied: the test shows nothing")
+	}
+	from := now
+	for !e.slowApply {
+		if now = e.Deadline(); now > from+core.Instant(time.Second) {
+			t.Fatal("nothing is said within a second")
+		}
+		turn(t, e, now, &Input{Done: e.Work(LaneDisk)})
+	}
+	if took := time.Duration(now - from); took < 600*time.Millisecond || took > 650*time.Millisecond {
+		t.Errorf("said after %v, want 600ms", took)
+	}
+	turn(t, e, now, &Input{Done: work(e)})
+	if e.applying || e.applyDeadline() != never {
+		t.Error("the command is applied and still counts as being so")
+	}
+}

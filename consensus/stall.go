@@ -60,6 +60,26 @@ func (e *Engine) watchDisk() {
 	e.core.SetDisk(e.now, state)
 }
 
+// watchApply says in the log when the state machine takes as long over its
+// entries as a disk may over a write. Nothing else shows it: what is committed
+// is safe, heartbeats go on, and those who wait for a result give up not knowing.
+func (e *Engine) watchApply() {
+	if e.now < e.applyDeadline() {
+		return
+	}
+	e.slowApply = true
+	e.log.Warn("the state machine has been busy with the same entries for two election timeouts; writes and reads wait for it",
+		"handed", e.handed, "committed", e.commit)
+}
+
+// applyDeadline is when watchApply has something to say.
+func (e *Engine) applyDeadline() core.Instant {
+	if !e.applying || e.slowApply {
+		return never
+	}
+	return e.applyFrom + core.Instant(stallTimeouts*e.status.Config.Timing.ElectionMax)
+}
+
 // handOver has the best other voter stand.
 func (e *Engine) handOver() {
 	e.core.Transfer(e.now, e.waiting.token(asked{waiter: nobody{}, transfer: true}), "")
