@@ -53,7 +53,7 @@ func answering(t *testing.T, cluster string) string {
 			http.NotFound(w, r)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"ClusterID": cluster})
+		_ = json.NewEncoder(w).Encode(map[string]any{"Cluster": cluster})
 	}))
 	t.Cleanup(s.Close)
 	return strings.TrimPrefix(s.URL, "http://")
