@@ -1,10 +1,15 @@
 package e2e
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,13 +17,35 @@ import (
 	"github.com/miekg/dns"
 )
 
-// benchLimits lets one client open all connections that a benchmark needs.
-const benchLimits = `limits { http_max_conns_per_client = 20000 }`
+// benchConfig lets one client open all connections that a benchmark needs, and
+// profiles be taken.
+const benchConfig = `limits { http_max_conns_per_client = 20000 }
+enable_debug = true`
+
+var profiles = flag.String("profiles", "", "directory for profiles of each benchmark's server: of 2 s, or of its heap")
+
+// profile takes a profile of an agent, in the directory asked for, from now on.
+func profile(b *testing.B, a *agent) {
+	var taking sync.WaitGroup
+	taking.Go(func() { keepProfile(b, a, "profile?seconds=2", ".cpu") })
+	b.Cleanup(taking.Wait)
+}
+
+func keepProfile(b *testing.B, a *agent, what, suffix string) {
+	if *profiles == "" {
+		return
+	}
+	_, _, body, err := a.tryGet("/debug/pprof/" + what)
+	name := filepath.Join(*profiles, strings.ReplaceAll(b.Name(), "/", "-")+suffix)
+	if err := errors.Join(err, os.WriteFile(name, []byte(body), 0o600)); err != nil {
+		b.Errorf("profile of %s: %v", a.name, err)
+	}
+}
 
 // benchServer starts one server with disk that leads.
 func benchServer(b *testing.B, c *cluster) *agent {
 	b.Helper()
-	a := c.servers(1, "-log-level", "warn", "-config-file", writeFile(b, "limits.hcl", benchLimits))[0].start()
+	a := c.servers(1, "-log-level", "warn", "-config-file", writeFile(b, "bench.hcl", benchConfig))[0].start()
 	a.waitLeader()
 	return a
 }
@@ -133,6 +160,7 @@ func compareDNS(b *testing.B, server, bare *agent, name string, qtype uint16, re
 const turn = 250 * time.Millisecond
 
 func compareSides(b *testing.B, ours, bare *side, request func(client, n int) []byte) {
+	profile(b, ours.agents[0])
 	for b.Loop() {
 		bare.drive(b, turn, request)
 		ours.drive(b, turn, request)
@@ -188,6 +216,7 @@ func BenchmarkWake(b *testing.B) {
 				bare.copies(writeTo, "/v1/health/service/"+watchedService)
 				ceiling = newWatchSide(b, watchers, bare, bare, []*agent{bare})
 			}
+			profile(b, watchAt)
 			n := 0
 			for b.Loop() {
 				n++
@@ -212,7 +241,7 @@ func BenchmarkWake(b *testing.B) {
 	one.kill()
 
 	c = newCluster(b)
-	limits := writeFile(b, "limits.hcl", benchLimits)
+	limits := writeFile(b, "bench.hcl", benchConfig)
 	servers := c.servers(3, "-log-level", "warn", "-config-file", limits)
 	client := c.client("client", "-log-level", "warn", "-config-file", limits)
 	for _, a := range append(slices.Clone(servers), client) {
@@ -388,6 +417,7 @@ func BenchmarkCatalogMemory(b *testing.B) {
 	const services, nodes = 100, 1000
 	server := benchServer(b, newCluster(b))
 	empty := rss(b, server)
+	profile(b, server)
 	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range clients {
@@ -406,6 +436,7 @@ func BenchmarkCatalogMemory(b *testing.B) {
 	b.ReportMetric(services*nodes/time.Since(start).Seconds(), "writes/s")
 	settled(b, []*agent{server})
 	full := rss(b, server)
+	keepProfile(b, server, "heap?gc=1", ".heap")
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(full)/(1<<20), "MiB")
 	b.ReportMetric(float64(full-empty)/(services*nodes), "B-each")
