@@ -33,7 +33,10 @@ const (
 const (
 	bootstrapRetry   = time.Second
 	bootstrapTimeout = 5 * time.Second
-	bootstrapLimit   = 64 << 10 // bytes of a request or answer
+	// bootstrapPatience is how long a promised cluster waits for members that
+	// gossip does not name: ample for a newcomer to be known to all.
+	bootstrapPatience = 2 * time.Second
+	bootstrapLimit    = 64 << 10 // bytes of a request or answer
 )
 
 // bootstrapper makes the first configuration of a new cluster, once: never two
@@ -55,6 +58,13 @@ type bootstrapper struct {
 	// roundTrip sends a request to a server's cluster port.
 	roundTrip func(addr string, r *http.Request) (*http.Response, error)
 	logger    *slog.Logger
+
+	// missed is the promised cluster some of whose members can't be heard of,
+	// and since when.
+	missed struct {
+		cluster string
+		since   time.Time
+	}
 }
 
 // bootstrapState is a server's answer on both paths.
@@ -238,17 +248,27 @@ func (b *bootstrapper) pursue(ctx context.Context, charter *consensus.Charter, a
 				missing = append(missing, id) // not alive, or with another log
 			}
 		}
-		switch despair := missing != nil || all.cluster != nil; {
+		switch {
 		case moved:
 		case err != nil:
 			return err
-		case despair && !hopeless:
+		case all.cluster != nil && !hopeless, missing != nil && !hopeless && b.patienceEnds(charter):
 			hopeless = true
 		default:
 			return fmt.Errorf("stands at %q with cluster %s and waits for servers %v; if they are lost for good, and no server is in that cluster, stop the servers that wait, remove the directory raft in their data-dirs, and start them again",
 				own.Stage, charter.Config.ClusterID, missing)
 		}
 	}
+}
+
+// patienceEnds says whether members of a charter have been missing for long. One
+// that has just come is not known to all at once, and to withdraw for its sake
+// would be early.
+func (b *bootstrapper) patienceEnds(charter *consensus.Charter) bool {
+	if b.missed.cluster != charter.Config.ClusterID {
+		b.missed.cluster, b.missed.since = charter.Config.ClusterID, time.Now()
+	}
+	return time.Since(b.missed.since) >= bootstrapPatience
 }
 
 // candidates are the live servers, lowest ID first, at least as many as
