@@ -266,7 +266,7 @@ var bugs = []bug{
 	},
 	{
 		number: 37, name: "entries of a lost term sent on",
-		edits:  []edit{{"disk.go", "if f.ok && e.leads(f.msg.Term) {", "if f.ok {"}},
+		edits:  []edit{{"disk.go", "case f.err == nil && e.leads(f.msg.Term):", "case f.err == nil:"}},
 		checks: []check{driver, cluster(100)},
 	},
 	{

@@ -13,6 +13,23 @@ import (
 	consul "github.com/hashicorp/consul/api"
 )
 
+// waitMemberHealth waits until the catalog has what gossip says of a node.
+func waitMemberHealth(t testing.TB, via *agent, name string) {
+	t.Helper()
+	eventually(t, 10*time.Second, "the health of node "+name, func() error {
+		checks, _, err := via.consul().Health().Node(name, nil)
+		if err != nil {
+			return err
+		}
+		for _, c := range checks {
+			if c.CheckID == "serfHealth" {
+				return nil
+			}
+		}
+		return errors.New("not there")
+	})
+}
+
 // waitNode waits until the catalog has a node as it should be.
 func waitNode(t testing.TB, via *agent, name, what string, ok func(*consul.Node) bool) {
 	t.Helper()

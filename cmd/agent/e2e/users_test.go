@@ -122,6 +122,8 @@ func TestUsers_01_ForeignChangesWakeNobody(t *testing.T) {
 		paths = append(paths, "/v1/health/service/"+name+"?passing")
 	}
 	instance(t, server, "busy", consul.HealthPassing, nil)
+	waitNode(t, server, "client", "is as its agent has it", func(n *consul.Node) bool { return n != nil && len(n.TaggedAddresses) > 0 })
+	waitMemberHealth(t, server, "client")
 	waitInstances(t, client, "busy", true, 1)
 
 	ctx, stop := context.WithCancel(context.Background())
