@@ -12,6 +12,9 @@ import (
 // messages that promise nothing leave at once, beside the write; those that
 // promise leave after it; what is committed is applied when Turn ends.
 func (e *Engine) carryOut(o *core.Output) {
+	if o.Forgotten != nil {
+		e.giveUpVote(o.Forgotten)
+	}
 	e.grantLease()
 	for _, m := range o.Send {
 		e.send(m)
@@ -34,6 +37,14 @@ func (e *Engine) carryOut(o *core.Output) {
 	for _, r := range o.Reads {
 		e.waiting.released(r, e.applied)
 	}
+}
+
+// giveUpVote has the next write say that this server is to come back voteless.
+func (e *Engine) giveUpVote(f *core.Forgotten) {
+	e.disk.log.SetVoteless(true)
+	e.log.Error(fmt.Sprintf("this server acknowledged index %d to leader %s in term %d, but its log ends at %d or holds another entry there: "+
+		"this is an older copy of its disk; it gives up its vote until it has caught up", f.Acknowledged.Index, f.Leader, f.Term, f.Last.Index),
+		"dir", e.cfg.Dir, "acknowledged_term", f.Acknowledged.Term, "last_term", f.Last.Term)
 }
 
 // persist queues an Output's write, with its SendAfter behind it. Messages

@@ -196,6 +196,7 @@ var (
 	messageFields = []string{
 		"kind", "term", "prevTerm", "prevIndex", "entries", "commit", "round", "reject", "match", "hintTerm", "hintIndex",
 		"campaign", "snapshot", "offset", "data", "done", "token", "index", "voteless", "config", "byRound", "full", "log",
+		"ackTerm", "ackIndex", "ackLog",
 	}
 	messageParts = map[string][]string{
 		"entries":  {"entry"},
@@ -210,7 +211,8 @@ func streamExamples(t testing.TB, made map[string]*table) {
 	const log = 0x1122334455667788
 	w := newWire(t)
 	w.send(t, core.Message{Kind: core.MsgVote, To: "b", Term: 4, Log: log, Prev: core.EntryID{Term: 3, Index: 300}, Campaign: core.CampaignTimeout})
-	w.send(t, core.Message{Kind: core.MsgHeartbeat, To: "b", Term: 4, Log: log, Prev: core.EntryID{Term: 4, Index: 301}, Commit: 301})
+	w.send(t, core.Message{Kind: core.MsgHeartbeat, To: "b", Term: 4, Log: log, Prev: core.EntryID{Term: 4, Index: 301}, Commit: 301,
+		Acknowledged: core.EntryID{Term: 4, Index: 300}, AcknowledgedBy: log})
 	w.send(t, core.Message{
 		Kind: core.MsgAppend, To: "b", Term: 4, Log: log, Prev: core.EntryID{Term: 3, Index: 300}, Commit: 300, Round: 17,
 		Entries: []core.Entry{{Index: 301, Term: 4, Kind: core.EntryCommand, Data: []byte("hello")}},

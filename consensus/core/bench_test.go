@@ -22,7 +22,7 @@ func BenchmarkReplicate(b *testing.B) {
 				cores[id] = c
 			}
 			last := map[core.ServerID]core.EntryID{"a": at(1, 1), "b": at(1, 1), "c": at(1, 1)}
-			now := core.Instant(200 * ms) // after the grace of a restart
+			now := core.Instant(150 * ms) // the grace of a restart ends, and a stands in time
 			var wire []core.Message
 			turn := func(id core.ServerID) {
 				out := cores[id].Output()

@@ -63,6 +63,16 @@ func (k *checker) fault(s *server, err error) {
 	k.breach("%s reports: %v", s.id, err)
 }
 
+// forgot: a server that says it has lost what it acknowledged has, on an older copy
+// of its disk.
+func (k *checker) forgot(s *server, f core.Forgotten) {
+	k.situation["older copy found out"]++
+	if !s.restored {
+		k.breach("%s says that it lost what it acknowledged, and its disk was never taken from it: %+v", s.id, f)
+	}
+	s.restored = false
+}
+
 // appended checks log matching: an entry ID stands for one payload after one
 // predecessor, wherever it appears.
 func (k *checker) appended(s *server, es []core.Entry) {
@@ -114,6 +124,9 @@ func (k *checker) sent(s *server, m core.Message) {
 	case core.MsgAppendReply:
 		if !m.Reject && m.Term == s.core.Status().Term && s.disk.log.last() < m.Match {
 			k.breach("%s acknowledges %d but has stored up to %d", s.id, m.Match, s.disk.log.last())
+		}
+		if m.Voteless && s.core.Status().Voteless && !s.disk.voteless {
+			k.breach("%s says that it lost what it acknowledged before its disk does", s.id)
 		}
 	}
 }

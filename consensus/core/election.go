@@ -201,7 +201,8 @@ func (c *Core) setLeader(leader ServerID) {
 }
 
 // hearLeader does what every message of the current term's leader does: it ends
-// a candidacy, restarts the election timer and binds this server's vote. It
+// a candidacy, restarts the election timer, binds this server's vote, and may tell
+// it that it has lost what it acknowledged. It
 // reports false for a second leader of one term, which is refused.
 func (c *Core) hearLeader(m Message) bool {
 	if c.lead != nil || (c.leader != "" && c.leader != m.From) {
@@ -214,6 +215,7 @@ func (c *Core) hearLeader(m Message) bool {
 	c.resetElectionTimer()
 	c.stayLoyal()
 	c.asked.leaderHeard = c.now
+	c.heedAcknowledged(m)
 	return true
 }
 

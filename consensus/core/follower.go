@@ -154,21 +154,3 @@ func (c *Core) heedNotice() {
 		c.commitTo(min(n.commit, n.prev.Index))
 	}
 }
-
-// votelessState is kept by a server whose log may have lost entries that it had
-// acknowledged. It neither votes nor stands, for its vote could elect a leader
-// without them, until its commit index reaches target: the end of its leader's
-// log as that answered a question asked after the start. Whatever this server
-// acknowledged before the start lies at or below it.
-type votelessState struct {
-	on     bool
-	target uint64  // 0 until known
-	fed    Instant // when its leader last sent it a piece of the log
-}
-
-func (c *Core) endVoteless() {
-	v := &c.voteless
-	if v.on && v.target > 0 && c.commit >= v.target && c.log.durable >= v.target {
-		*v = votelessState{}
-	}
-}

@@ -45,6 +45,7 @@ type server struct {
 	outcomes map[uint64]core.Outcome
 	reads    map[uint64]core.ReadReady
 	role     string
+	restored bool // an older copy of its disk was put back, and it has not found that out
 }
 
 // disk is what survives a crash.
@@ -69,6 +70,7 @@ type task struct {
 	entries []core.Entry
 	chunk   *core.SnapshotChunk
 	after   []core.Message
+	forgot  bool // the disk is to say that entries were lost
 }
 
 // diskLog is the log after base.
@@ -189,10 +191,20 @@ func (c *cluster) fixLogs(config core.Configuration) {
 // wipe gives a server that is down a new disk.
 func (s *server) wipe() {
 	s.c.logs++
-	s.disk = disk{incarnation: s.c.logs}
+	s.disk, s.restored = disk{incarnation: s.c.logs}, false
 	s.c.check.lossyDisks = true
 	s.c.check.situation["disk wiped"]++
 	s.c.trace("%s  has lost its disk", s.id)
+}
+
+// restore puts an older copy of its disk back under a server.
+func (s *server) restore(older disk) {
+	s.crash()
+	s.disk = older
+	s.c.check.lossyDisks = true
+	s.restored = true
+	s.c.check.situation["older copy of a disk"]++
+	s.c.trace("%s  has an older copy of its disk, whose log ends at %s", s.id, id(older.log.lastID()))
 }
 
 func (c *cluster) trace(format string, args ...any) {
@@ -270,13 +282,17 @@ func (s *server) outputs() {
 
 func (s *server) carryOut(out core.Output) {
 	s.showRole()
+	if f := out.Forgotten; f != nil {
+		s.c.check.forgot(s, *f)
+		s.c.trace("%s  has acknowledged %s to %s in term %d and lost it: its log ends at %s", s.id, id(f.Acknowledged), f.Leader, f.Term, id(f.Last))
+	}
 	for _, m := range out.Send {
 		s.transmit(m)
 	}
 	if out.HardState != nil || len(out.Entries) > 0 {
 		s.c.check.appended(s, out.Entries)
 		s.memory.write(out.Entries)
-		s.queue = append(s.queue, task{seq: out.Seq, hard: out.HardState, entries: out.Entries})
+		s.queue = append(s.queue, task{seq: out.Seq, hard: out.HardState, entries: out.Entries, forgot: out.Forgotten != nil})
 	}
 	if out.Chunk != nil {
 		s.queue = append(s.queue, task{chunk: out.Chunk})
@@ -337,6 +353,7 @@ func (s *server) finish() {
 		}
 		s.disk.hard = *t.hard
 	}
+	s.disk.voteless = s.disk.voteless || t.forgot
 	if len(t.entries) > 0 {
 		s.disk.log.write(t.entries)
 		s.c.trace("%s  has stored %s", s.id, describeEntries(t.entries))

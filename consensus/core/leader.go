@@ -196,7 +196,7 @@ func (c *Core) heartbeat() {
 // it: up to the entry before those it has yet to be sent. In round 0 it does
 // only that and is not answered.
 func (c *Core) sendHeartbeat(pr *progress, round uint64) {
-	m := Message{Kind: MsgHeartbeat, To: pr.id, Commit: c.commit, Round: round}
+	m := Message{Kind: MsgHeartbeat, Commit: c.commit, Round: round}
 	known := pr.match
 	if pr.state == Replicate {
 		known = pr.next - 1
@@ -205,7 +205,7 @@ func (c *Core) sendHeartbeat(pr *progress, round uint64) {
 		m.Prev = EntryID{Term: term, Index: known}
 		pr.toldCommit = min(c.commit, known)
 	}
-	c.send(m)
+	c.sendReminded(pr, m)
 }
 
 // heardFrom notes a reply of this term, and gives the sender's progress; nil if

@@ -119,6 +119,13 @@ func (l *raftLog) matches(id EntryID) bool {
 	return ok && term == id.Term
 }
 
+// mayHold is matches for an ID that is not fully known: of term 0, or of an entry
+// before base.
+func (l *raftLog) mayHold(id EntryID) bool {
+	term, ok := l.term(id.Index)
+	return id.Index <= l.last && (!ok || id.Term == 0 || term == id.Term)
+}
+
 // lastWithTermAtMost finds the newest entry at or below index whose term is at
 // most term. Leader and follower answer each other with it, and so find the
 // last entry they share in as many messages as there are terms in dispute. It

@@ -38,7 +38,7 @@ func (c *Core) pipeline(pr *progress) {
 
 // sendEntries sends one batch from the cache, or asks the driver to.
 func (c *Core) sendEntries(pr *progress, prev EntryID) {
-	m := Message{Kind: MsgAppend, To: pr.id, Prev: prev, Commit: c.commit, Round: c.lead.rounds.last}
+	m := Message{Kind: MsgAppend, Prev: prev, Commit: c.commit, Round: c.lead.rounds.last}
 	if first := c.log.cacheFirst(); pr.next < first {
 		m.Fill = min(first-1, pr.next+fillBatch-1)
 		if pr.full {
@@ -46,7 +46,7 @@ func (c *Core) sendEntries(pr *progress, prev EntryID) {
 		}
 		pr.waiting = true
 		pr.repeatAt = c.now.Add(c.timing().ElectionMax)
-		c.send(m)
+		c.sendReminded(pr, m)
 		return
 	}
 	limit := c.cfg.MaxAppendBytes
@@ -56,7 +56,7 @@ func (c *Core) sendEntries(pr *progress, prev EntryID) {
 	m.Entries = c.log.cached(pr.next, c.log.last, limit)
 	pr.sent(pr.next+uint64(len(m.Entries))-1, entriesSize(m.Entries))
 	pr.toldCommit = min(c.commit, pr.next-1)
-	c.send(m)
+	c.sendReminded(pr, m)
 }
 
 // sendEmptyAppend asks whether the server holds the entry before next. It
@@ -67,8 +67,8 @@ func (c *Core) sendEmptyAppend(pr *progress) {
 		c.startSnapshot(pr)
 		return
 	}
-	c.send(Message{
-		Kind: MsgAppend, To: pr.id, Prev: EntryID{Term: term, Index: pr.next - 1},
+	c.sendReminded(pr, Message{
+		Kind: MsgAppend, Prev: EntryID{Term: term, Index: pr.next - 1},
 		Commit: c.commit, Round: c.lead.rounds.last,
 	})
 }
@@ -82,6 +82,9 @@ func (c *Core) handleAppendReply(m Message) {
 	case m.Match > c.log.last:
 		c.fault("server %q claims to match index %d, the leader's log ends at %d", m.From, m.Match, c.log.last)
 		return
+	}
+	if m.Voteless && !pr.voteless {
+		c.lostEntries(pr)
 	}
 	pr.voteless = m.Voteless
 	if m.Voteless {

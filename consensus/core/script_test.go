@@ -26,6 +26,7 @@ var rewrite = flag.Bool("rewrite", false, "write the traces of the scripts anew"
 //	servers a b c          voters of the first configuration, all started
 //	start a, crash a       up from what the disk holds; down
 //	losetail a 2           crashes, and of its log the disk keeps only 2 entries
+//	image a, restore a     copies the disk; crashes, and comes back with the copy
 //	wipe a                 crashes, and comes back with an empty disk
 //	slow a, sync a [n]     the disk does nothing until told to, n tasks or all
 //	pass 50                time goes by, nothing is delivered
@@ -45,6 +46,7 @@ type script struct {
 	c        *cluster
 	timeouts map[core.ServerID]int
 	disks    map[core.ServerID]disk
+	images   map[core.ServerID]disk
 	out      strings.Builder
 	muted    bool
 	batch    int
@@ -65,6 +67,7 @@ func runScript(t *testing.T, name string) {
 		t:        t,
 		timeouts: map[core.ServerID]int{"a": 160, "b": 200, "c": 240, "d": 270, "e": 290},
 		disks:    make(map[core.ServerID]disk),
+		images:   make(map[core.ServerID]disk),
 	}
 	s.c = newCluster(t)
 	s.c.log = func(format string, args ...any) {
@@ -159,6 +162,10 @@ func (s *script) run(at string, args []string) {
 		server := on()
 		server.crash()
 		server.wipe()
+	case "image":
+		s.images[on().id] = on().disk
+	case "restore":
+		on().restore(s.images[on().id])
 	case "slow":
 		on().slowDisk = true
 	case "sync":

@@ -34,7 +34,7 @@ func (c *Core) sendChunk(pr *progress) {
 	pr.unanswered++
 	pr.waiting = true
 	pr.repeatAt = c.now.Add(c.timing().ElectionMax)
-	c.send(Message{Kind: MsgSnapshot, To: pr.id, Snapshot: pr.snapshot, Offset: pr.offset})
+	c.sendReminded(pr, Message{Kind: MsgSnapshot, Snapshot: pr.snapshot, Offset: pr.offset})
 }
 
 // handleSnapshotReply moves on to the chunk the follower wants, or, when it has

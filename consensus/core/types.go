@@ -170,10 +170,18 @@ type Message struct {
 	Match uint64
 	Hint  EntryID
 	// Voteless: the sender's log may have lost entries that it acknowledged
-	// (Restored.Voteless), so its earlier Match no longer holds. AppendReply.
+	// (Restored.Voteless, Forgotten), so its earlier Match no longer holds.
+	// AppendReply.
 	Voteless bool
 	// Full: the sender has no room on its disk for more commands. HeartbeatReply.
 	Full bool
+
+	// Acknowledged is the newest entry that the receiver's log AcknowledgedBy has
+	// acknowledged to this leader in this term, so that a log which has lost it is
+	// found out; zero for none. Its Term is 0 where the leader no longer knows it.
+	// Append, Heartbeat, Snapshot.
+	Acknowledged   EntryID
+	AcknowledgedBy Incarnation
 
 	Campaign CampaignKind // PreVote, Vote
 
@@ -367,6 +375,12 @@ type Output struct {
 
 	Chunk *SnapshotChunk
 
+	// Forgotten is set when this server finds that its log has lost what it
+	// acknowledged. The write that comes with it (MustSync is true) makes durable
+	// that the server is to come back with Restored.Voteless; the driver clears
+	// that once Status.Voteless is false again.
+	Forgotten *Forgotten
+
 	Outcomes []Outcome
 	Reads    []ReadReady
 
@@ -379,6 +393,15 @@ type Output struct {
 	// not what it claims. The message was refused and nothing was changed; an
 	// operator must look.
 	Fault error
+}
+
+// Forgotten says how a server found that its disk is an older copy of itself: it
+// acknowledged, in Term to Leader, an entry that its log does not hold.
+type Forgotten struct {
+	Acknowledged EntryID // its Term is 0 where the leader no longer knew it
+	Leader       ServerID
+	Term         uint64
+	Last         EntryID // the end of the log that it has
 }
 
 // Progress is the leader's knowledge of one follower.

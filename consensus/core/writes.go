@@ -8,6 +8,8 @@ type write struct {
 	// on; 0 where the write held none (or a snapshot has replaced them since).
 	first uint64
 	last  EntryID
+	// voteless: it also says that this server may have lost entries.
+	voteless bool
 }
 
 // Written tells the Core that writes are durable. Only now do its own vote and
@@ -40,6 +42,9 @@ func (c *Core) settle(w Written) {
 		if p.first != 0 {
 			onDisk = p.last.Index
 		}
+		if p.voteless {
+			c.voteless.unstored = false
+		}
 	}
 	c.writes = c.writes[done:]
 	if !c.log.matches(w.Last) {
@@ -62,15 +67,16 @@ func (c *Core) Output() Output {
 
 	hard := c.hardState()
 	out.Entries = c.log.take()
-	out.MustSync = len(out.Entries) > 0 || !sameVote(hard, c.emitted)
-	if (out.MustSync && hard != c.emitted) || c.commitDue() {
+	voteless := out.Forgotten != nil
+	out.MustSync = len(out.Entries) > 0 || !sameVote(hard, c.emitted) || voteless
+	if (out.MustSync && hard != c.emitted) || voteless || c.commitDue() {
 		out.HardState = &hard
 		c.emitted = hard
 		c.commitDueAt = c.now.Add(c.timing().Heartbeat)
 	}
 	if out.HardState != nil || len(out.Entries) > 0 {
 		c.seq++
-		w := write{seq: c.seq, hard: out.HardState}
+		w := write{seq: c.seq, hard: out.HardState, voteless: voteless}
 		if n := len(out.Entries); n > 0 {
 			w.first = out.Entries[0].Index
 			w.last = EntryID{Term: out.Entries[n-1].Term, Index: out.Entries[n-1].Index}
@@ -90,7 +96,7 @@ func (c *Core) HasOutput() bool {
 	c.flush()
 	o := &c.out
 	return len(o.Send) > 0 || len(o.SendAfter) > 0 || len(o.Outcomes) > 0 || len(o.Reads) > 0 ||
-		o.Chunk != nil || o.Fault != nil ||
+		o.Chunk != nil || o.Fault != nil || o.Forgotten != nil ||
 		c.log.unwritten() || !sameVote(c.hard, c.emitted) || c.commitDue() ||
 		c.commit != c.shownCommit || c.face() != c.shown
 }
@@ -110,13 +116,14 @@ func sameVote(a, b HardState) bool { return a.Term == b.Term && a.Vote == b.Vote
 
 // send queues a message in this server's term (a message may carry another term
 // only if it says so itself). Nothing may show a term that a crash could still
-// take back, so it waits for the disk where that has not stored the term yet.
+// take back, so it waits for the disk where that has not stored the term yet, nor
+// that entries were lost before the disk says so: the leader forgets them then.
 func (c *Core) send(m Message) {
 	m.From, m.Log = c.cfg.ID, c.incarnation
 	if m.Term == 0 {
 		m.Term = c.hard.Term
 	}
-	if c.durable.Term < c.hard.Term {
+	if c.durable.Term < c.hard.Term || c.voteless.unstored {
 		c.out.SendAfter = append(c.out.SendAfter, m)
 		return
 	}

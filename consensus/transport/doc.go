@@ -52,7 +52,7 @@
 //	          match uint, hintTerm uint, hintIndex uint, campaign uint,
 //	          snapshot or nil, offset uint, data bin or nil, done bool,
 //	          token uint, index uint, voteless bool, config uint, byRound bool,
-//	          full bool, log uint]
+//	          full bool, log uint, ackTerm uint, ackIndex uint, ackLog uint]
 //	entry    [index uint, term uint, kind uint, data bin or nil]
 //	snapshot [index uint, term uint, configIndex uint, cluster str,
 //	          servers [server…] or nil, size uint, checksum uint,

@@ -88,11 +88,14 @@ func (e *encoder) message(buf []byte, m *core.Message) ([]byte, error) {
 	b = appendUint(b, m.Config)
 	b = appendBool(b, m.ByRound)
 	b = appendBool(b, m.Full)
-	return appendUint(b, uint64(m.Log)), nil
+	b = appendUint(b, uint64(m.Log))
+	b = appendUint(b, m.Acknowledged.Term)
+	b = appendUint(b, m.Acknowledged.Index)
+	return appendUint(b, uint64(m.AcknowledgedBy)), nil
 }
 
 const (
-	messageElements = 23
+	messageElements = 26
 	entryElements   = 4
 )
 
@@ -138,6 +141,8 @@ func (d *decoder) message(body []byte) (core.Message, error) {
 	m.Token, m.Index, m.Voteless = f.uint(), f.uint(), f.bool()
 	m.Config, m.ByRound, m.Full = f.uint(), f.bool(), f.bool()
 	m.Log = core.Incarnation(f.uint())
+	m.Acknowledged = core.EntryID{Term: f.uint(), Index: f.uint()}
+	m.AcknowledgedBy = core.Incarnation(f.uint())
 	f.end()
 	if c.err == nil && len(snapshot) > 0 {
 		m.Snapshot, c.err = d.snapshot(snapshot)

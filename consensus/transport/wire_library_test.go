@@ -37,6 +37,9 @@ type wireMessage struct {
 	ByRound   bool
 	Full      bool
 	Log       uint64
+	AckTerm   uint64
+	AckIndex  uint64
+	AckLog    uint64
 }
 
 type wireEntry struct {
@@ -56,6 +59,7 @@ func libraryMessage(m core.Message) wireMessage {
 		Offset: m.Offset, Data: m.Data, Done: m.Done,
 		Token: m.Token, Index: m.Index, Voteless: m.Voteless,
 		Config: m.Config, ByRound: m.ByRound, Full: m.Full, Log: uint64(m.Log),
+		AckTerm: m.Acknowledged.Term, AckIndex: m.Acknowledged.Index, AckLog: uint64(m.AcknowledgedBy),
 	}
 	for _, e := range m.Entries {
 		w.Entries = append(w.Entries, wireEntry{Index: e.Index, Term: e.Term, Kind: uint8(e.Kind), Data: e.Data})

@@ -29,6 +29,7 @@ func fullMessage() core.Message {
 			Config: core.Configuration{ClusterID: "c", Servers: []core.Server{{ID: "s1", Addr: "h:1", Suffrage: core.Voter, Log: 15}}, Timing: core.Timing{ElectionMin: 4, ElectionMax: 5, Heartbeat: 2}},
 		},
 		Offset: 10, Data: []byte{1, 2, 3}, Done: true, Token: 11, Index: 12, Voteless: true, Config: 13, ByRound: true, Full: true, Log: 14,
+		Acknowledged: core.EntryID{Term: 16, Index: 17}, AcknowledgedBy: 18,
 	}
 }
 
@@ -37,13 +38,13 @@ func TestWire_GoldenBytes(t *testing.T) {
 		name, want string
 		message    core.Message
 	}{
-		{"heartbeat", "dc0017" + "0703" + "0204" + "c0" + "0405" + "c2" + "00" + "0000" + "00" + "c0" + "00" + "c0" + "c2" + "0000" + "c2" + "00c2c200",
+		{"heartbeat", "dc001a" + "0703" + "0204" + "c0" + "0405" + "c2" + "00" + "0000" + "00" + "c0" + "00" + "c0" + "c2" + "0000" + "c2" + "00c2c200" + "000000",
 			core.Message{Kind: core.MsgHeartbeat, Term: 3, Prev: core.EntryID{Term: 2, Index: 4}, Commit: 4, Round: 5}},
-		{"all fields", "dc0017" + "0507" + "06cd012c" +
+		{"all fields", "dc001a" + "0507" + "06cd012c" +
 			"92" + "94cd012d0702c4026162" + "94cd012e0701c0" +
 			"cd012b" + "ce00011170" + "c3" + "05" + "0204" + "01" +
 			"9a090301a16391" + "94a27331a3683a31020f" + "cf0000000200000000" + "cfffffffffffffffff" + "040502" +
-			"0a" + "c403010203" + "c3" + "0b0c" + "c3" + "0dc3c30e", fullMessage()},
+			"0a" + "c403010203" + "c3" + "0b0c" + "c3" + "0dc3c30e" + "101112", fullMessage()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := newEncoder(testFrame).message(nil, &c.message)

@@ -15,7 +15,7 @@ const (
 
 // Append makes b durable: one write, one fsync, all of b or nothing after a
 // crash. A batch whose only news is HardState.Commit is remembered and goes out
-// with the next one. A batch that contradicts the log (a gap, a term that goes
+// with the next one, unless SetVoteless(true) waits to be made durable. A batch that contradicts the log (a gap, a term that goes
 // back, a second vote in a term) is refused and changes nothing.
 func (l *Log) Append(b Batch) error {
 	l.writing.Lock()
@@ -76,8 +76,9 @@ func (l *Log) append(b Batch) error {
 	}
 	l.mu.Lock()
 	l.hs = hs
+	marked := !l.voteless || l.votelessOnDisk
 	l.mu.Unlock()
-	if len(b.Entries) == 0 && hs.Term == l.onDisk.Term && hs.Vote == l.onDisk.Vote {
+	if len(b.Entries) == 0 && hs.Term == l.onDisk.Term && hs.Vote == l.onDisk.Vote && marked {
 		return nil
 	}
 	return l.write(b.Entries)
@@ -141,7 +142,7 @@ func (l *Log) write(es []core.Entry) error {
 	l.seq++
 	l.mu.Lock()
 	s.used += int64(len(l.buf))
-	l.onDisk = l.hs
+	l.onDisk, l.votelessOnDisk = l.hs, h.voteless
 	l.admit(h, off, es)
 	ask := s.used > s.size/2 && l.blank == nil
 	l.mu.Unlock()

@@ -278,3 +278,27 @@ func TestTornTail_IsCutAndWrittenOver(t *testing.T) {
 		}
 	}
 }
+
+// A server that learns that it lost entries has it on its disk with the next batch,
+// even where that says nothing else.
+func TestVoteless_IsMadeDurableByItself(t *testing.T) {
+	fsys := memfs.New()
+	l, _ := open(t, fsys)
+	must(t, l.Append(wal.Batch{HardState: state(1, "a"), Entries: entries(1, 1, 1)}))
+	l.SetVoteless(true)
+	must(t, l.Append(wal.Batch{HardState: state(1, "a")}))
+	used := l.Stats().Used
+	must(t, l.Append(wal.Batch{HardState: state(1, "a")}))
+	if again := l.Stats().Used; again != used {
+		t.Errorf("written twice: %d bytes, then %d", used, again)
+	}
+	l, r := reopen(t, fsys, l)
+	if !r.Voteless || r.LastIndex != 1 || r.HardState != *state(1, "a") {
+		t.Fatalf("restored %+v, want it voteless and otherwise as it was", r)
+	}
+	l.SetVoteless(false)
+	must(t, l.Append(wal.Batch{Entries: entries(2, 1, 1)}))
+	if _, r = reopen(t, fsys, l); r.Voteless {
+		t.Error("voteless for ever")
+	}
+}

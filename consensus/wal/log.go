@@ -121,19 +121,20 @@ type Log struct {
 
 	// mu guards what follows and is never held over I/O. All but voteless, blank
 	// and blankErr change only under writing as well, so a writer reads freely.
-	mu          sync.RWMutex
-	err         error // ErrFailed with its cause, or ErrClosed
-	hs          core.HardState
-	onDisk      core.HardState // hs as of the last batch
-	voteless    bool
-	incarnation core.Incarnation
-	first       uint64 // index of the first entry; last+1 if there is none
-	last        uint64
-	terms       termRuns // of entries first-1 (if it has a term) to last
-	segments    []*segment
-	blank       *blank // prepared by Run; nil if there is none
-	blankErr    error
-	repairs     []string
+	mu             sync.RWMutex
+	err            error // ErrFailed with its cause, or ErrClosed
+	hs             core.HardState
+	onDisk         core.HardState // hs as of the last batch
+	voteless       bool
+	votelessOnDisk bool // voteless as of the last batch
+	incarnation    core.Incarnation
+	first          uint64 // index of the first entry; last+1 if there is none
+	last           uint64
+	terms          termRuns // of entries first-1 (if it has a term) to last
+	segments       []*segment
+	blank          *blank // prepared by Run; nil if there is none
+	blankErr       error
+	repairs        []string
 }
 
 // Snapshots gives the snapshots that lie in the log's directory.
@@ -163,8 +164,9 @@ func (l *Log) Repairs() []string {
 }
 
 // SetVoteless keeps with the next batch whether the server has to come back
-// without a vote. Open sets it when the log may have lost acknowledged entries;
-// the driver clears it once a leader has caught the server up.
+// without a vote; true makes that batch durable whatever else it says. Open sets
+// it when the log may have lost acknowledged entries, the driver when a leader
+// says that it has; the driver clears it once a leader has caught the server up.
 func (l *Log) SetVoteless(v bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -246,7 +246,7 @@ func (r *recovery) take(b batchBody, off int64) error {
 		return errors.New("batch: terms of its entries go back")
 	}
 	l.hs = core.HardState{Term: h.term, Vote: b.vote(), Commit: h.commit}
-	l.onDisk, l.voteless = l.hs, h.voteless
+	l.onDisk, l.voteless, l.votelessOnDisk = l.hs, h.voteless, h.voteless
 	l.seq++
 	l.active().used = off + h.sectors()*sectorSize
 	l.admit(h, off, r.scratch)
