@@ -152,6 +152,8 @@ func operatorError(err error) error {
 		return catalog.Wrap(catalog.Unknown, err)
 	case errors.Is(err, core.ErrNotLeader), errors.Is(err, core.ErrTransferring), errors.Is(err, consensus.ErrStopped):
 		return catalog.Wrap(catalog.Unavailable, err)
+	case errors.Is(err, core.ErrNoQuorumAfter):
+		return catalog.Wrap(catalog.Conflict, err)
 	default:
 		return catalog.Wrap(catalog.Internal, err)
 	}

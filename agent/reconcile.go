@@ -253,7 +253,7 @@ func hasCheck(checks []*catalog.Check, id string) bool {
 
 // reconcileQuorum makes at most one change of membership.
 func (r *reconciler) reconcileQuorum(ctx context.Context, members []gossip.Member) error {
-	unfinished := error(nil)
+	var unfinished, refused error
 	status := r.node.Status()
 	due, early := r.withoutEarly(slices.Concat(votersWithoutLog(status), changesDue(r.self, status.Config, members), r.deadServers(members)))
 	if early {
@@ -267,11 +267,16 @@ func (r *reconciler) reconcileQuorum(ctx context.Context, members []gossip.Membe
 			return errUnfinished // what else is due is computed afresh
 		case errors.Is(err, core.ErrNotCaughtUp):
 			continue
+		case errors.Is(err, core.ErrNoQuorumAfter):
+			refused = fmt.Errorf("change the quorum (%s): %w", describe(change), err)
 		case errors.Is(err, core.ErrChangePending):
 			return errUnfinished
 		default:
 			return fmt.Errorf("change the quorum (%s): %w", describe(change), err)
 		}
+	}
+	if refused != nil {
+		return refused
 	}
 	return unfinished
 }

@@ -17,6 +17,7 @@ var (
 	ErrTransferFailed      = errors.New("the leadership transfer did not end within an election timeout")
 	ErrUnknownServer       = errors.New("no such server in the configuration")
 	ErrAlreadyBootstrapped = errors.New("this server already has Raft state and cannot be bootstrapped")
+	ErrNoQuorumAfter       = errors.New("too few of the voters that the change would leave follow this leader; retry once more of them do")
 	ErrLastVoter           = errors.New("the change would leave no voter")
 	ErrInvalidChange       = errors.New("the membership change does not fit the configuration")
 )

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // placedConfig is a Configuration and the log index it stands at.
@@ -128,6 +129,9 @@ func (c *Core) change(ch Change) (EntryID, error) {
 		i, _ := next.search(ch.ID)
 		next.Servers[i].Log = c.lead.find(ch.ID).log
 	}
+	if absent := c.absentFrom(next); next.Voters() != c.config().Voters() && 2*len(absent) >= next.Voters() {
+		return EntryID{}, fmt.Errorf("%w: of %d voters, not %s", ErrNoQuorumAfter, next.Voters(), strings.Join(absent, ", "))
+	}
 	id := c.appendOwn(EntryConfig, EncodeConfiguration(next))
 	c.configs = append(c.configs, placedConfig{index: id.Index, config: next})
 	c.lead.voidPledges()
@@ -190,6 +194,25 @@ func (c Configuration) apply(ch Change) (Configuration, bool, error) {
 		return Configuration{}, false, fmt.Errorf("%w: unknown kind %d", ErrInvalidChange, ch.Kind)
 	}
 	return next, next.Servers[i] != was, nil
+}
+
+// absentFrom names the voters of next that don't follow this leader now with the
+// log that their vote belongs to. If those that do are no majority, it could not
+// have next committed. Where a disk is lost it never could, and nobody else either.
+func (c *Core) absentFrom(next Configuration) (absent []string) {
+	for _, s := range next.Servers {
+		if s.Suffrage != Voter || s.ID == c.cfg.ID {
+			continue
+		}
+		pr := c.lead.find(s.ID)
+		switch {
+		case pr.other != 0:
+			absent = append(absent, fmt.Sprintf("%q (it has another log than its vote belongs to: demote it first)", s.ID))
+		case pr.round == 0 || c.now.Sub(pr.contact) >= c.timing().ElectionMax:
+			absent = append(absent, fmt.Sprintf("%q (silent)", s.ID))
+		}
+	}
+	return absent
 }
 
 // caughtUp says whether a learner keeps up well enough to count in majorities.

@@ -64,7 +64,7 @@ var situations = []string{
 	"conflict truncated", "read released", "crash", "snapshot installed", "membership changed",
 	"transfer done", "transfer failed", "log tail lost", "read from disk",
 	"lease held", "lease refused", "read under lease", "timing changed",
-	"disk wiped", "voter came back with another log",
+	"disk wiped", "leader's disk wiped", "two disks wiped", "disk wiped again", "voter came back with another log",
 }
 
 // walk is one random run.
@@ -196,37 +196,91 @@ func (w *walk) crashOrStart(s *server) {
 		s.start()
 		return
 	}
+	led := s == w.c.leader()
 	s.crash()
 	w.c.check.situation["crash"]++
 	if w.c.check.lossyDisks && w.happens(0.5) {
-		w.damage(s)
+		w.damage(s, led)
 	}
 	if w.happens(0.5) {
 		s.start()
 	}
 }
 
-// damage takes away something that a disk held, if the last damage is mended:
-// the others must still be a majority without it.
-func (w *walk) damage(s *server) {
-	l := w.c.leader()
-	if l == nil {
+// damage takes away something that the disk of a server that is down held: all of
+// it, if a majority of the voters keep theirs, at times together with another's; or
+// the end of the log, if nothing else is missing anywhere.
+func (w *walk) damage(s *server, led bool) {
+	config, settled := w.settled()
+	if !settled || slices.ContainsFunc(w.c.servers, func(o *server) bool { return o.disk.voteless }) {
 		return
 	}
-	st := l.core.Status()
-	if st.ConfigIndex > st.Commit || st.Config.Voters() < len(w.c.servers) {
+	if w.keepers(config) == len(w.c.servers) && w.happens(0.5) {
+		w.loseTail(s)
 		return
 	}
-	for _, row := range st.Config.Servers {
-		if disk := &w.c.server(row.ID).disk; disk.voteless || disk.incarnation != row.Log {
-			return
+	if !w.wipe(s, config) {
+		return
+	}
+	if led {
+		w.c.check.situation["leader's disk wiped"]++
+	}
+	if o := w.anyone(); w.happens(0.3) && o != s {
+		if o.crash(); w.wipe(o, config) {
+			w.c.check.situation["two disks wiped"]++
 		}
 	}
-	if w.happens(0.5) {
-		s.wipe()
-		return
+}
+
+// wipe takes a disk if its vote can be spared: those that keep theirs must be a
+// majority even of what the voters will be if a leader that has not noticed yet
+// promotes each of the others.
+func (w *walk) wipe(s *server, config core.Configuration) bool {
+	row, _ := config.Find(s.id)
+	keeps := row.Suffrage == core.Voter && row.Log == s.disk.incarnation
+	if keeps && w.keepers(config)-1 < len(w.c.servers)/2+1 {
+		return false
 	}
-	w.loseTail(s)
+	if s.wipe(); !keeps {
+		w.c.check.situation["disk wiped again"]++
+	}
+	return true
+}
+
+// keepers counts the voters whose disk is the one that their vote belongs to.
+func (w *walk) keepers(config core.Configuration) (n int) {
+	for _, row := range config.Servers {
+		if row.Suffrage == core.Voter && row.Log == w.c.server(row.ID).disk.incarnation {
+			n++
+		}
+	}
+	return n
+}
+
+// settled gives the configuration in force, unless some server, be it down, has
+// one that may yet take its place.
+func (w *walk) settled() (config core.Configuration, ok bool) {
+	newest := uint64(0)
+	for _, s := range w.c.servers {
+		for _, log := range []*diskLog{&s.disk.log, &s.memory} {
+			for _, e := range log.entries {
+				if e.Kind != core.EntryConfig || e.Index < newest {
+					continue
+				}
+				if w.c.check.committed[e.Index] != (core.EntryID{Term: e.Term, Index: e.Index}) {
+					return config, false
+				}
+				newest = e.Index
+				config, _ = core.DecodeConfiguration(e.Data)
+			}
+		}
+		if n := len(s.disk.snapshots); n > 0 {
+			if meta := s.disk.snapshots[n-1].meta; meta.ConfigIndex > newest {
+				config, newest = meta.Config, meta.ConfigIndex
+			}
+		}
+	}
+	return config, newest > 0
 }
 
 // mend does what an agent does for voters that came back without their log.

@@ -381,4 +381,32 @@ var bugs = []bug{
 		edits:  []edit{{"core/late.go", "if c.waited || !c.late(c.electionDeadline) {", "if true {"}},
 		checks: []check{scripts},
 	},
+	{
+		number: 131, name: "vote of another log counted",
+		edits: []edit{
+			{"core/election.go", "if c.role == Candidate {\n\t\tc.countBallot(m.From, !m.Reject && c.speaksAsVoter(m))", "if c.role == Candidate {\n\t\tc.countBallot(m.From, !m.Reject)"},
+			{"core/election.go", "\t\treturn\n\t}\n\tc.countBallot(m.From, !m.Reject && c.speaksAsVoter(m))", "\t\treturn\n\t}\n\tc.countBallot(m.From, !m.Reject)"},
+		},
+		checks: []check{walk(400), scripts},
+	},
+	{
+		number: 133, name: "acknowledgements of an earlier log kept",
+		edits:  []edit{{"core/incarnation.go", "\t\tpr.match, pr.pledged = 0, 0\n\t\tpr.catchUp = catchUp{target: c.log.last, started: c.now}\n", ""}},
+		checks: []check{walk(400), scripts},
+	},
+	{
+		number: 134, name: "promotion without catching up",
+		edits:  []edit{{"core/membership.go", "if ch.Kind == PromoteVoter && !c.caughtUp(ch.ID) {", "if false {"}},
+		checks: []check{walk(400), scripts},
+	},
+	{
+		number: 135, name: "promotion gives the vote to any log",
+		edits:  []edit{{"core/membership.go", "next.Servers[i].Log = c.lead.find(ch.ID).log", "_ = i"}},
+		checks: []check{walk(400), scripts},
+	},
+	{
+		number: 137, name: "voters changed without a quorum",
+		edits:  []edit{{"core/membership.go", "next.Voters() != c.config().Voters() && 2*len(absent) >= next.Voters()", "false"}},
+		checks: []check{scripts},
+	},
 }
