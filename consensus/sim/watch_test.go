@@ -31,6 +31,12 @@ const (
 	ciDeliveries = 100_000
 )
 
+// chunkOfCatalog is the least that a plan's snapshots are cut into. A catalog is
+// larger than the registers that plans are drawn for: in pieces of 7 or 64 bytes
+// over a slow network it would not arrive within the time that is allowed after
+// healing.
+const chunkOfCatalog = 4096
+
 // TestWatch lets blocking queries wait on the catalog's store of every server,
 // through changes of leader, restarts and snapshots (33, 34).
 func TestWatch(t *testing.T) {
@@ -50,7 +56,9 @@ func TestWatch(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					r := newRider()
-					report := sim.RunPlan(sim.Draw(seed), r, nil)
+					plan := sim.Draw(seed)
+					plan.ChunkBytes = max(plan.ChunkBytes, chunkOfCatalog)
+					report := sim.RunPlan(plan, r, nil)
 					r.close()
 					if report.Err != nil {
 						t.Errorf("seed %d: %v\nreplay: go test ./consensus/sim -run TestWatch -watchseed=%d", seed, report.Err, seed)
