@@ -219,9 +219,13 @@ func (c *Core) hearLeader(m Message) bool {
 	return true
 }
 
-// handleTimeoutNow stands at once, because the leader asks for it.
+// handleTimeoutNow stands at once, because the leader asks for it and knows that
+// this server has its whole log.
 func (c *Core) handleTimeoutNow(m Message) {
-	if c.lead == nil && c.leader == m.From && c.electable() {
+	if c.lead != nil || c.leader != m.From {
+		return
+	}
+	if c.heedAcknowledged(m); c.electable() {
 		c.campaign(CampaignTransfer)
 	}
 }

@@ -45,6 +45,7 @@ type server struct {
 	outcomes map[uint64]core.Outcome
 	reads    map[uint64]core.ReadReady
 	role     string
+	image    disk // as the disk was at some time
 	restored bool // an older copy of its disk was put back, and it has not found that out
 }
 
@@ -254,6 +255,15 @@ func (d *disk) restored() core.Restored {
 		}
 	}
 	return r
+}
+
+// configIndex is where the newest configuration stands.
+func (d *disk) configIndex() uint64 {
+	r := d.restored()
+	if n := len(r.Configs); n > 0 {
+		return max(r.Configs[n-1].Index, r.Snapshot.ConfigIndex)
+	}
+	return r.Snapshot.ConfigIndex
 }
 
 // settle carries out Outputs, and on a fast disk also its writes, until there is

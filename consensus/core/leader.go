@@ -250,5 +250,5 @@ func (c *Core) handleHeartbeatReply(m Message) {
 		pr.stalled = false
 		c.sendEmptyAppend(pr)
 	}
-	c.repeatTimeoutNow(m.From)
+	c.repeatTimeoutNow(pr)
 }

@@ -256,7 +256,7 @@ func (c *Core) leaveIfRemoved() {
 		c.feed(pr)
 	}
 	if successor := c.bestSuccessor(); successor != nil {
-		c.send(Message{Kind: MsgTimeoutNow, To: successor.id})
+		c.sendReminded(successor, Message{Kind: MsgTimeoutNow})
 	}
 	c.becomeFollower(c.hard.Term, "")
 }

@@ -67,3 +67,63 @@ func TestOldCopy_EarlierAcknowledgementsCountNoMore(t *testing.T) {
 		t.Errorf("an acknowledgement from after its loss does not count: %+v", p)
 	}
 }
+
+// A leader that hands over knows its successor to have the whole log. One that has
+// lost some of it since doesn't stand.
+func TestOldCopy_DoesNotStandAtItsLeadersWish(t *testing.T) {
+	l := newLone(t, voters("a", "b", "c"))
+	out := l.hear(core.Message{Kind: core.MsgTimeoutNow, From: "b", Term: 2, Acknowledged: at(2, 2)})
+	if st := l.Status(); st.Role != core.Follower || st.Term != 2 || !st.Voteless || out.Forgotten == nil {
+		t.Errorf("%v of term %d, voteless: %v, want a voteless follower of term 2", st.Role, st.Term, st.Voteless)
+	}
+}
+
+// putBack crashes s and starts it on an older copy of its disk, where nothing else
+// is missing anywhere, its leader knows all that it acknowledged, and lives to say
+// so: else what is committed may be lost. What is demanded is that nothing is,
+// whatever happens once s has heard it.
+func (w *walk) putBack(s *server) {
+	l := w.c.leader()
+	config, settled := w.settled()
+	voteless := func(o *server) bool { return o.disk.voteless }
+	if l == nil || l == s || !settled || w.keepers(config) < len(w.c.servers) || slices.ContainsFunc(w.c.servers, voteless) {
+		return
+	}
+	s.crash()
+	w.deliverIf(func(m core.Message) bool { return m.From == s.id })
+	if !w.remembers(l, s) {
+		s.start()
+		return
+	}
+	term := l.core.Status().Term
+	w.c.wire = slices.DeleteFunc(w.c.wire, func(m core.Message) bool { return m.Kind == core.MsgTimeoutNow }) // knows less
+	s.restore(s.image)
+	s.start()
+	delete(w.c.cut, [2]core.ServerID{l.id, s.id})
+	beat := l.core.Status().Config.Timing.Heartbeat
+	for waited := core.Duration(0); waited < beat+beat/5; waited += 5 * ms {
+		w.c.pass(5 * ms)
+		w.deliverIf(func(m core.Message) bool { return m.From == l.id && m.To == s.id })
+	}
+	s.sync(len(s.queue))
+	if st := s.core.Status(); st.Leader != l.id && st.Term <= term { // else it stood, at its leader's wish
+		w.c.check.breach("%s has not heard its leader %s within a heartbeat interval", s.id, l.id)
+	}
+	s.restored = false
+}
+
+// remembers says whether l leads for certain and by its own term's entries, so that
+// nothing rests on what s, which is down, told anybody else, or has lost of times
+// and terms since its disk was copied.
+func (w *walk) remembers(l, s *server) bool {
+	st := l.core.Status()
+	term, _ := l.memory.term(st.Commit)
+	if st.Role != core.Leader || term != st.Term || l.clock().Sub(st.LastContact) >= st.Config.Timing.ElectionMin ||
+		s.image.incarnation != s.disk.incarnation || s.image.configIndex() != st.ConfigIndex {
+		return false
+	}
+	return !slices.ContainsFunc(w.c.servers, func(o *server) bool {
+		rival := o != l && o.core != nil && o.core.Status().Role >= core.Candidate
+		return rival || max(o.term(), o.disk.hard.Term) > st.Term
+	})
+}

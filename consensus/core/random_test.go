@@ -65,6 +65,7 @@ var situations = []string{
 	"transfer done", "transfer failed", "log tail lost", "read from disk",
 	"lease held", "lease refused", "read under lease", "timing changed",
 	"disk wiped", "leader's disk wiped", "two disks wiped", "disk wiped again", "voter came back with another log",
+	"older copy of a disk", "older copy found out",
 }
 
 // walk is one random run.
@@ -143,6 +144,9 @@ func (w *walk) disturb(steps int) {
 // step lets one thing happen.
 func (w *walk) step() {
 	s := w.anyone()
+	if w.c.check.lossyDisks && w.happens(0.005) {
+		s.image = s.disk
+	}
 	switch {
 	case w.happens(w.crashy):
 		w.crashOrStart(s)
@@ -152,6 +156,8 @@ func (w *walk) step() {
 		w.network()
 	case w.c.check.lossyDisks && w.happens(0.02):
 		w.mend()
+	case w.c.check.lossyDisks && w.happens(0.002):
+		w.putBack(s)
 	case w.happens(w.members):
 		w.changeMembers(s)
 	case w.happens(0.01):

@@ -46,7 +46,6 @@ type script struct {
 	c        *cluster
 	timeouts map[core.ServerID]int
 	disks    map[core.ServerID]disk
-	images   map[core.ServerID]disk
 	out      strings.Builder
 	muted    bool
 	batch    int
@@ -67,7 +66,6 @@ func runScript(t *testing.T, name string) {
 		t:        t,
 		timeouts: map[core.ServerID]int{"a": 160, "b": 200, "c": 240, "d": 270, "e": 290},
 		disks:    make(map[core.ServerID]disk),
-		images:   make(map[core.ServerID]disk),
 	}
 	s.c = newCluster(t)
 	s.c.log = func(format string, args ...any) {
@@ -163,9 +161,9 @@ func (s *script) run(at string, args []string) {
 		server.crash()
 		server.wipe()
 	case "image":
-		s.images[on().id] = on().disk
+		on().image = on().disk
 	case "restore":
-		on().restore(s.images[on().id])
+		on().restore(on().image)
 	case "slow":
 		on().slowDisk = true
 	case "sync":

@@ -67,14 +67,14 @@ func (c *Core) pushTransfer() {
 	}
 	if pr := c.lead.find(t.to); pr.match == c.log.last {
 		t.told, c.lead.toldOther = true, true
-		c.send(Message{Kind: MsgTimeoutNow, To: t.to})
+		c.sendReminded(pr, Message{Kind: MsgTimeoutNow})
 	}
 }
 
 // repeatTimeoutNow is called when a server that was told to stand still follows.
-func (c *Core) repeatTimeoutNow(from ServerID) {
-	if t := c.lead.transfer; t != nil && t.told && t.to == from {
-		c.send(Message{Kind: MsgTimeoutNow, To: t.to})
+func (c *Core) repeatTimeoutNow(pr *progress) {
+	if t := c.lead.transfer; t != nil && t.told && t.to == pr.id {
+		c.sendReminded(pr, Message{Kind: MsgTimeoutNow})
 	}
 }
 

@@ -179,7 +179,7 @@ type Message struct {
 	// Acknowledged is the newest entry that the receiver's log AcknowledgedBy has
 	// acknowledged to this leader in this term, so that a log which has lost it is
 	// found out; zero for none. Its Term is 0 where the leader no longer knows it.
-	// Append, Heartbeat, Snapshot.
+	// Append, Heartbeat, Snapshot, TimeoutNow.
 	Acknowledged   EntryID
 	AcknowledgedBy Incarnation
 

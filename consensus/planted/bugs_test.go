@@ -382,6 +382,27 @@ var bugs = []bug{
 		checks: []check{scripts},
 	},
 	{
+		number: 123, name: "older copy of a disk keeps its vote",
+		edits: []edit{{"core/voteless.go",
+			"if c.voteless.on || m.AcknowledgedBy != c.incarnation || c.log.mayHold(m.Acknowledged) {", "if m.AcknowledgedBy == c.incarnation || true {"}},
+		checks: []check{walk(400), scripts},
+	},
+	{
+		number: 124, name: "older copy says so before its disk does",
+		edits:  []edit{{"core/writes.go", " || c.voteless.unstored {", " {"}},
+		checks: []check{walk(400), scripts},
+	},
+	{
+		number: 125, name: "acknowledgements from before the loss counted",
+		edits:  []edit{{"core/voteless.go", "\tpr.since = c.startRound()\n", ""}},
+		checks: []check{walk(400), scripts},
+	},
+	{
+		number: 126, name: "loss kept in memory only",
+		edits:  []edit{{"wal/append.go", "marked := !l.voteless || l.votelessOnDisk", "marked := true"}},
+		checks: []check{wal},
+	},
+	{
 		number: 131, name: "vote of another log counted",
 		edits: []edit{
 			{"core/election.go", "if c.role == Candidate {\n\t\tc.countBallot(m.From, !m.Reject && c.speaksAsVoter(m))", "if c.role == Candidate {\n\t\tc.countBallot(m.From, !m.Reject)"},
