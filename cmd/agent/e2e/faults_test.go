@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -34,6 +35,7 @@ var episodes = []struct {
 	{name: "rolling-restart", play: rollingRestart},
 	{name: "leave-return", play: leaveAndReturn},
 	{name: "wiped-disk", play: wipedDisk},
+	{name: "old-copy", play: oldCopy},
 	{name: "hung-disk", prepare: ownDisks, play: hungDisk},
 	{name: "loss", play: loss},
 	{name: "little-cpu", play: littleCPU},
@@ -426,6 +428,55 @@ func wipedDisk(s *scene) {
 		s.logf("%s is a voter again", a.name)
 		s.load.progress(100)
 	}
+}
+
+// oldCopy puts an older copy of its log back under a follower. As long as its leader
+// stays, it is told, and must say so, catch up, and be as good as the others when
+// the leader is lost (property 23).
+func oldCopy(s *scene) {
+	follower := s.others(s.leaderAmong(s.servers))[0]
+	log := filepath.Join(follower.dir, "raft")
+	follower.kill()
+	if err := os.CopyFS(log+"-copy", os.DirFS(log)); err != nil {
+		s.t.Fatal(err)
+	}
+	follower.start()
+	for told := false; !told; {
+		s.leaderAmong(s.servers)
+		s.load.progress(100)
+		term := metric(s.t, follower, "muster_raft_term")
+		follower.kill()
+		if err := os.RemoveAll(log); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.CopyFS(log, os.DirFS(log+"-copy")); err != nil {
+			s.t.Fatal(err)
+		}
+		follower.start()
+		s.logf("%s is back with an older copy of its log", follower.name)
+		s.leaderAmong(s.servers)
+		eventually(s.t, 15*time.Second, follower.name+" says what it lost, or has another leader", func() error {
+			told = strings.Contains(follower.log.String(), "this is an older copy of its disk")
+			if now := metric(s.t, follower, "muster_raft_term"); !told && now == term {
+				return fmt.Errorf("it follows the leader of term %v as before", now)
+			}
+			return nil
+		})
+	}
+	eventually(s.t, 15*time.Second, follower.name+" has its vote again", func() error {
+		if metric(s.t, follower, "muster_raft_voteless") != 0 {
+			return errors.New("it is voteless")
+		}
+		return nil
+	})
+	leader := s.leaderAmong(s.servers)
+	leader.kill()
+	s.logf("%s has caught up, and %s, its leader, was killed", follower.name, leader.name)
+	s.logf("%s leads", s.leaderAmong(s.others(leader)).name)
+	s.load.progress(100)
+	leader.start()
+	s.leaderAmong(s.servers)
+	s.load.progress(100)
 }
 
 func ownDisks(s *scene) {
