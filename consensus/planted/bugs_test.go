@@ -30,7 +30,7 @@ var (
 	scripts = check{name: "core scripts and unit tests", pkg: "core", flags: []string{"-test.skip=^(TestRandom|Fuzz)"}}
 	crashes = check{name: "wal crash enumeration", pkg: "wal", flags: []string{"-test.run=^TestCrash", "-test.short"}}
 	damage  = check{name: "wal damage enumeration", pkg: "wal", flags: []string{"-test.run=^TestDamage"}}
-	driver  = check{name: "driver unit tests", pkg: ".", flags: []string{"-test.run=^TestFill_"}}
+	driver  = check{name: "driver unit tests", pkg: ".", flags: []string{"-test.run=^(TestFill_|TestOldCopy_)"}}
 	watches = check{name: "simulated watches", pkg: "sim", flags: []string{"-test.run=^TestWatch$"}}
 	wal     = check{name: "wal unit tests", pkg: "wal", flags: []string{"-test.skip=^(TestCrash|TestDamage|Fuzz)"}}
 )
@@ -401,6 +401,11 @@ var bugs = []bug{
 		number: 126, name: "loss kept in memory only",
 		edits:  []edit{{"wal/append.go", "marked := !l.voteless || l.votelessOnDisk", "marked := true"}},
 		checks: []check{wal},
+	},
+	{
+		number: 127, name: "older copy does not tell its disk",
+		edits:  []edit{{"output.go", "\te.disk.log.SetVoteless(true)\n", ""}},
+		checks: []check{driver},
 	},
 	{
 		number: 131, name: "vote of another log counted",
