@@ -24,9 +24,11 @@ func TestMinimise_APlantedBugIsShownByFewSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &workshop{consensus: consensus, dir: t.TempDir()}
+	simulator := cluster(100)
+	simulator.flags = append(simulator.flags, "-minimise=200")
 	for _, number := range []int{24, 36, 43} {
 		planted := bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.number == number })]
-		out, failed, err := w.run(planted, cluster(100))
+		out, failed, err := w.run(planted, simulator)
 		if err != nil || !failed {
 			t.Fatalf("bug %d: not found in 100 seeds (%v)", number, err)
 		}

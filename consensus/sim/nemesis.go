@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +33,9 @@ func actions() []action {
 		{"change members", 1, (*Sim).changeMembers},
 		{"transfer", 1, (*Sim).transfer},
 		{"change timing", 1, (*Sim).changeTiming},
+		{"wipe", 1, (*Sim).wipeOne},
+		{"wipe two", 1, (*Sim).wipeTwo},
+		{"wipe again", 1, (*Sim).wipeAgain},
 	}
 }
 
@@ -155,6 +159,7 @@ func (s *server) crash(d dice) {
 	law := laws[d.IntN(len(laws))]
 	s.sim.trace("crash %s law=%v", s.id, law)
 	s.life++ // voids all that was scheduled
+	s.note()
 	s.engine = nil
 	if p := s.sim.passenger; p != nil {
 		p.Leave(s.number)
@@ -230,8 +235,11 @@ type operator struct {
 // Done implements consensus.Waiter.
 func (o *operator) Done(r consensus.Result) {
 	o.sim.trace("%s: err=%v", o.what, r.Err)
-	if r.Err == nil {
+	switch {
+	case r.Err == nil:
 		o.sim.met(o.met)
+	case errors.Is(r.Err, core.ErrNoQuorumAfter):
+		o.sim.met(ChangeRefused)
 	}
 }
 
@@ -270,13 +278,13 @@ func (s *Sim) changeMembers(d dice) {
 			ch.Kind = core.RemoveServer
 		}
 	}
-	if shrinks := ch.Kind == core.DemoteVoter || ch.Kind == core.RemoveServer; shrinks && s.plan.LosesTail {
-		return // of two voters with one voteless nobody could ever be elected
+	if suffrage(cfg, target.id) == core.Voter {
+		if s.plan.LosesTail || s.lastWipe > 0 && s.now < s.lastWipe.Add(s.oversight()) {
+			return // of two voters with one voteless nobody could ever be elected
+		}
+		s.lastShrink = s.now
 	}
-	s.trace("change %d of %s on %s", ch.Kind, ch.ID, l.id)
-	l.in.Changes = append(l.in.Changes, consensus.Change{Change: ch,
-		Waiter: &operator{s, "change", MembersChanged}})
-	l.wake()
+	s.change(l, ch, MembersChanged)
 }
 
 func suffrage(cfg core.Configuration, id core.ServerID) core.Suffrage {

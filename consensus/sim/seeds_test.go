@@ -30,6 +30,7 @@ var (
 	maskText  = flag.String("mask", "", "with -seed: take away what this text says, see Mask")
 	keepAs    = flag.String("keep", "", "with -seed: keep the plan as testdata/failed/<name>.json")
 	firstSeed = flag.Uint64("first", 0, "first seed of TestSeeds; 0 takes one that changes every hour")
+	smaller   = flag.Int("minimise", 200, "how many runs may be spent on making a failing one smaller")
 	seedCount = flag.Uint64("seeds", ciSeeds/budget, "how many seeds TestSeeds runs")
 )
 
@@ -128,15 +129,12 @@ func total(reports []Report) (sum Report) {
 	return sum
 }
 
-// minimiseRuns bounds how long a failing run is made smaller.
-const minimiseRuns = 200
-
 // explain reports a failed run, and the smallest one like it.
 func explain(t *testing.T, failed Report) {
 	t.Helper()
 	const replay = "go test ./consensus/sim -run TestSeeds -v -seed="
 	seed := failed.Plan.Seed
-	small := Minimise(failed, minimiseRuns, func(p Plan) Report { return RunPlan(p, nil, nil) })
+	small := Minimise(failed, *smaller, func(p Plan) Report { return RunPlan(p, nil, nil) })
 	tail := NewTail(60)
 	RunPlan(small.Report.Plan, nil, tail.Printf)
 	t.Errorf("seed %d: %v\nplan %v\nreplay: %s%d\nminimised in %d runs to %d of %d steps: %v\nreplay: %s%d -mask=%q\nits steps:\n%s\nthe end of its trace:\n%s",

@@ -31,6 +31,11 @@ type server struct {
 	stall   core.Duration // what each disk write takes longer
 	stopped []*call       // reads that go on with the paused process
 
+	log    core.Incarnation // of what is on the disk; 0: nothing
+	wiped  bool             // it was a voter when it lost its disk, and is not again
+	lostAt core.Instant     // when it last lost its disk; 0: never
+	known  known
+
 	// What the checker has seen of this life.
 	commit, applied uint64
 	wasLeader       uint64 // term
@@ -67,10 +72,10 @@ func (s *server) start() {
 		return
 	}
 	s.engine = e
-	if e.Status().Voteless {
+	st := e.Status()
+	if s.log = st.Incarnation; st.Voteless {
 		s.sim.met(CameBackVoteless)
 	}
-	st := e.Status()
 	s.sim.trace("start %s term=%d last=%d/%d commit=%d voteless=%v", s.id, st.Term, st.LastTerm, st.LastIndex, st.Commit, st.Voteless)
 	s.wake()
 }

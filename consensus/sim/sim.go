@@ -29,6 +29,9 @@ type Sim struct {
 	progress uint64 // index of the last write that was acknowledged
 	healed   bool   // second phase
 	damaged  bool   // some server's log lost its end
+
+	lastWipe   core.Instant // of a server's disk; see wipe.go
+	lastShrink core.Instant // when it was last asked that a voter be none any more
 }
 
 // Report is what a run came to.
@@ -145,12 +148,10 @@ func (s *Sim) boot() {
 			srv.drift = srv.Int64N(2*s.plan.SkewPPM+1) - s.plan.SkewPPM
 		}
 		s.servers = append(s.servers, srv)
-		if i < s.plan.Servers {
-			cfg.Servers = append(cfg.Servers, core.Server{ID: srv.id, Addr: string(srv.id), Suffrage: core.Voter})
-		}
-	}
-	for _, srv := range s.servers {
 		srv.start()
+		if i < s.plan.Servers {
+			cfg.Servers = append(cfg.Servers, core.Server{ID: srv.id, Addr: string(srv.id), Suffrage: core.Voter, Log: srv.log})
+		}
 	}
 	first := s.servers[0]
 	first.in.Bootstrap = append(first.in.Bootstrap, consensus.Bootstrap{Config: cfg, Waiter: &operator{s, "bootstrap", LeaderElected}})
@@ -228,6 +229,13 @@ func (s *Sim) progressAfterHealing() {
 	}
 	if !level() && !s.until(s.now.Add(s.plan.scaled(60*second)), level) {
 		s.lament(fmt.Sprintf("a healed server did not reach index %d within 200 election timeouts", target))
+		return
+	}
+	// Where a snapshot takes longer to send than the log behind it lasts, a learner
+	// catches up once there is less load.
+	s.busyUntil = s.now
+	if !s.whole() && !s.until(s.now.Add(s.plan.scaled(60*second)), s.whole) {
+		s.lament("a server that had lost its disk was no voter 200 election timeouts after healing")
 	}
 }
 
@@ -289,6 +297,9 @@ func (s *Sim) leaveOut() map[*server]bool {
 		if st.ConfigIndex > index {
 			cfg, index = st.Config, st.ConfigIndex
 		}
+	}
+	if s.keepers(cfg, nil) < cfg.Voters() {
+		return away // some vote belongs to a disk that is lost
 	}
 	voters := slices.DeleteFunc(slices.Clone(cfg.Servers), func(c core.Server) bool { return c.Suffrage != core.Voter })
 	s.Shuffle(len(voters), func(i, j int) { voters[i], voters[j] = voters[j], voters[i] })

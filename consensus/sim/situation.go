@@ -35,6 +35,12 @@ const (
 	TimingChanged
 	LeaseRefused // a read on a leader that held none
 	MinorityMeddles
+	DiskWiped
+	LeaderWiped
+	TwoWiped
+	WipedAgain
+	VoterAfterWipe
+	ChangeRefused
 	numSituations
 )
 
@@ -47,6 +53,8 @@ var situationNames = [...]string{
 	"progress without a minority", "compare-and-set succeeded", "compare-and-set failed",
 	"read under lease", "timing changed", "lease refused",
 	"progress beside a badly connected minority",
+	"disk wiped", "leader's disk wiped", "two disks wiped at once", "disk wiped again before its server was a voter",
+	"voter again after its disk was wiped", "change of voters refused for want of a quorum",
 }
 
 // String names the situation in reports.
