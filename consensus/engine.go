@@ -303,6 +303,10 @@ func (e *Engine) Applied() uint64 { return e.applied }
 // Term gives the term of a log entry, if the log or a snapshot still tells.
 func (e *Engine) Term(index uint64) (term uint64, ok bool) { return e.core.Term(index) }
 
+// Voteless says whether this server casts no vote, as its log may have lost what it
+// acknowledged.
+func (e *Engine) Voteless() bool { return e.status.Voteless }
+
 // Faults counts messages that contradicted what is committed or elected.
 func (e *Engine) Faults() uint64 { return e.faults }
 

@@ -144,11 +144,24 @@ func (c *checker) turned(s *server) {
 	if s.engine.Faults() > 0 {
 		c.fail("%s: was sent what contradicts committed state, though no disk was damaged", s.id)
 	}
+	c.votes(s)
 	c.committed(s)
 	if applied := s.engine.Applied(); applied < s.applied {
 		c.fail("%s: applied index went back from %d to %d", s.id, s.applied, applied)
 	} else if s.applied = applied; applied > s.engine.Commit() {
 		c.fail("%s: applied %d beyond commit %d", s.id, applied, s.engine.Commit())
+	}
+}
+
+// votes checks that nobody gives up its vote whose disk is the one that it had.
+func (c *checker) votes(s *server) {
+	was := s.voteless
+	if s.voteless = s.engine.Voteless(); !s.voteless || was {
+		return
+	}
+	c.sim.met(OldCopyFound)
+	if !s.aged {
+		c.fail("%s: gave up its vote, though its disk is the one that it had", s.id)
 	}
 }
 

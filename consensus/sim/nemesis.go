@@ -33,6 +33,7 @@ func actions() []action {
 		{"change members", 1, (*Sim).changeMembers},
 		{"transfer", 1, (*Sim).transfer},
 		{"change timing", 1, (*Sim).changeTiming},
+		{"old copy", 2, (*Sim).oldCopy},
 		{"wipe", 1, (*Sim).wipeOne},
 		{"wipe two", 1, (*Sim).wipeTwo},
 		{"wipe again", 1, (*Sim).wipeAgain},
@@ -279,7 +280,7 @@ func (s *Sim) changeMembers(d dice) {
 		}
 	}
 	if suffrage(cfg, target.id) == core.Voter {
-		if s.plan.LosesTail || s.lastWipe > 0 && s.now < s.lastWipe.Add(s.oversight()) {
+		if s.plan.LosesTail || s.voteless() || s.lastWipe > 0 && s.now < s.lastWipe.Add(s.oversight()) {
 			return // of two voters with one voteless nobody could ever be elected
 		}
 		s.lastShrink = s.now

@@ -36,7 +36,11 @@ type server struct {
 	lostAt core.Instant     // when it last lost its disk; 0: never
 	known  known
 
+	image image // of the disk at an earlier time
+	aged  bool  // an older copy of its disk was put back just now
+
 	// What the checker has seen of this life.
+	voteless        bool
 	commit, applied uint64
 	wasLeader       uint64 // term
 	cuts            uint64
@@ -73,7 +77,7 @@ func (s *server) start() {
 	}
 	s.engine = e
 	st := e.Status()
-	if s.log = st.Incarnation; st.Voteless {
+	if s.log, s.voteless = st.Incarnation, st.Voteless; s.voteless {
 		s.sim.met(CameBackVoteless)
 	}
 	s.sim.trace("start %s term=%d last=%d/%d commit=%d voteless=%v", s.id, st.Term, st.LastTerm, st.LastIndex, st.Commit, st.Voteless)

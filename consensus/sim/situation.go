@@ -35,6 +35,8 @@ const (
 	TimingChanged
 	LeaseRefused // a read on a leader that held none
 	MinorityMeddles
+	OldCopy
+	OldCopyFound
 	DiskWiped
 	LeaderWiped
 	TwoWiped
@@ -53,6 +55,7 @@ var situationNames = [...]string{
 	"progress without a minority", "compare-and-set succeeded", "compare-and-set failed",
 	"read under lease", "timing changed", "lease refused",
 	"progress beside a badly connected minority",
+	"older copy of a disk put back", "older copy found out",
 	"disk wiped", "leader's disk wiped", "two disks wiped at once", "disk wiped again before its server was a voter",
 	"voter again after its disk was wiped", "change of voters refused for want of a quorum",
 }

@@ -64,7 +64,7 @@ func (s *Sim) wipeAgain(d dice) {
 // theirs without them. It says whether it did.
 func (s *Sim) wipe(d dice, targets ...*server) bool {
 	cfg, ok := s.settled()
-	if !ok || s.plan.LosesTail || s.now < s.lastShrink.Add(s.oversight()) || !s.spares(cfg, targets) {
+	if !ok || s.plan.LosesTail || s.voteless() || s.now < s.lastShrink.Add(s.oversight()) || !s.spares(cfg, targets) {
 		return false
 	}
 	leader := s.leader()
