@@ -386,7 +386,7 @@ var bugs = []bug{
 		number: 123, name: "older copy of a disk keeps its vote",
 		edits: []edit{{"core/voteless.go",
 			"if c.voteless.on || m.AcknowledgedBy != c.incarnation || c.log.mayHold(m.Acknowledged) {", "if m.AcknowledgedBy == c.incarnation || true {"}},
-		checks: []check{walk(400), scripts},
+		checks: []check{walk(400), scripts, cluster(100)},
 	},
 	{
 		number: 124, name: "older copy says so before its disk does",
