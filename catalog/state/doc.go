@@ -32,6 +32,6 @@
 // wait. One Apply or Restore runs at a time. Rows are never changed once written:
 // a changed object is a new object.
 //
-// Tables and their versions are go-memdb's; its watches are not used, as they
-// follow the shape of its trees and not what a read depends on.
+// Each index of a table is a B-tree that is copied where it is written to: a view
+// or a snapshot holds the nodes of its moment and costs nothing to make.
 package state

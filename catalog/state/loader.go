@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"muster/catalog"
 )
@@ -122,6 +123,7 @@ func (l *loader) loadService(body []byte) error {
 	err := errors.Join(keyableService(s), l.known(s.CreateIndex, s.ModifyIndex),
 		l.ascends(nameKey(rec.Node, s.ID)))
 	if err == nil {
+		l.share(s)
 		l.insert(tableServices, &serviceRow{node: catalog.Fold(rec.Node), service: s})
 	}
 	return err
@@ -132,8 +134,12 @@ func (l *loader) loadCheck(body []byte) error {
 	if err := catalog.Unmarshal(body, c); err != nil {
 		return err
 	}
-	if l.node(c.Node) == nil {
+	node := l.node(c.Node)
+	if node == nil {
 		return fmt.Errorf("check %q is on a node %q that isn't there", c.CheckID, c.Node)
+	}
+	if c.Node == node.Node {
+		c.Node = node.Node // the same text, held once
 	}
 	serviceName := ""
 	if c.ServiceID != "" {
@@ -142,6 +148,9 @@ func (l *loader) loadCheck(body []byte) error {
 			return fmt.Errorf("check %q is of a service %q that isn't there", c.CheckID, c.ServiceID)
 		}
 		serviceName = row.service.Service
+		if len(c.ServiceTags) > 0 && slices.Equal(c.ServiceTags, row.service.Tags) {
+			c.ServiceTags = row.service.Tags
+		}
 	}
 	if c.ServiceName != serviceName {
 		return fmt.Errorf("check %q has the service name %q in place of %q", c.CheckID, c.ServiceName, serviceName)
@@ -149,7 +158,8 @@ func (l *loader) loadCheck(body []byte) error {
 	err := errors.Join(keyable("check ID", c.CheckID, c.ServiceID, c.Status), l.known(c.CreateIndex, c.ModifyIndex),
 		l.ascends(nameKey(c.Node, c.CheckID)))
 	if err == nil {
-		l.insert(tableChecks, c)
+		c.ServiceName = serviceName
+		l.insertCheck(c)
 	}
 	return err
 }
@@ -173,6 +183,8 @@ func (l *loader) loadTopic(body []byte) error {
 		l.insert(tableTopics, t)
 		if t.Gone {
 			l.meta.Gone++
+		} else if t.Topic.Kind == TopicService {
+			l.meta.Services++
 		}
 	}
 	return err

@@ -259,9 +259,23 @@ func (m model) putCheck(index uint64, node string, c catalog.Check) {
 	m.checks[at] = c
 }
 
+func (m model) counts() Counts {
+	counts := Counts{Nodes: len(m.nodes), Instances: len(m.services), Checks: map[string]int{"passing": 0, "warning": 0, "critical": 0}}
+	names := make(map[string]bool)
+	for _, s := range m.services {
+		names[catalog.Fold(s.Service)] = true
+	}
+	counts.Services = len(names)
+	for _, c := range m.checks {
+		counts.Checks[c.Status]++
+	}
+	return counts
+}
+
 // describe writes the model down as describeView does a view.
 func (m model) describe() string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", asJSON(m.counts()))
 	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
 		fmt.Fprintf(&b, "%s %s\n", name, asJSON(m.nodes[name]))
 	}
@@ -289,6 +303,7 @@ func (m model) describe() string {
 
 func describeView(v *View) string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", asJSON(v.Counts()))
 	for _, n := range v.Nodes() {
 		fmt.Fprintf(&b, "%s %s\n", catalog.Fold(n.Node), asJSON(n))
 	}

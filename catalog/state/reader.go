@@ -1,41 +1,38 @@
 package state
 
 import (
-	"fmt"
 	"iter"
-
-	"github.com/hashicorp/go-memdb"
 
 	"muster/catalog"
 )
 
-// reader finds rows in one transaction, whether it reads or writes. The database
-// fails only for tables and indexes that the schema doesn't have, so a failure
-// is a fault in this package.
+// reader finds rows in one db, whether it is being written to or not. Names of
+// tables and indexes that the schema doesn't have are a fault in this package.
 type reader struct {
-	txn *memdb.Txn
+	db *db
 }
 
 // first returns the first row of an index at a key, the zero T if there is none.
 func first[T any](r reader, table, index, key string) (row T) {
-	found, err := r.txn.First(table, index, key)
-	if err != nil {
-		panic(fmt.Sprintf("state: look up %s by %s: %v", table, index, err))
+	x, exact := schema[table].index(index)
+	if exact {
+		if e, ok := r.db.trees[x.place].Get(entry{key: key}); ok {
+			row = e.row.(T)
+		}
+		return row
 	}
-	if found != nil {
-		row = found.(T)
+	for found := range r.db.below(x, key) {
+		return found.(T)
 	}
 	return row
 }
 
 // each ranges over the rows of an index at a key, sorted by what identifies them.
+// Nothing may be written to the table meanwhile.
 func each[T any](r reader, table, index, key string) iter.Seq[T] {
-	rows, err := r.txn.Get(table, index, key)
-	if err != nil {
-		panic(fmt.Sprintf("state: range over %s by %s: %v", table, index, err))
-	}
+	x, _ := schema[table].index(index)
 	return func(yield func(T) bool) {
-		for row := rows.Next(); row != nil; row = rows.Next() {
+		for row := range r.db.below(x, key) {
 			if !yield(row.(T)) {
 				return
 			}
@@ -45,16 +42,9 @@ func each[T any](r reader, table, index, key string) iter.Seq[T] {
 
 // newest ranges over the rows of a table from the one that was written last.
 func newest[T any](r reader, table string) iter.Seq[T] {
-	rows, err := r.txn.GetReverse(table, byAgePrefix, "")
-	if err != nil {
-		panic(fmt.Sprintf("state: range over %s from the newest: %v", table, err))
-	}
+	x, _ := schema[table].index(byAge)
 	return func(yield func(T) bool) {
-		for row := rows.Next(); row != nil; row = rows.Next() {
-			if !yield(row.(T)) {
-				return
-			}
-		}
+		r.db.trees[x.place].Descend(func(e entry) bool { return yield(e.row.(T)) })
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 
-	"github.com/hashicorp/go-memdb"
-
 	"muster/catalog"
 )
 
@@ -87,7 +85,7 @@ func (s *Snapshot) Close() { s.reader = reader{} }
 
 // WriteTo writes the snapshot. It implements io.WriterTo.
 func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
-	if s.reader.txn == nil {
+	if s.reader.db == nil {
 		return 0, errors.New("write snapshot: it is closed")
 	}
 	w := newRecordWriter(out)
@@ -207,14 +205,12 @@ func (s *Store) Restore(in io.Reader) error {
 }
 
 // readSnapshot builds the database of a snapshot.
-func readSnapshot(in io.Reader) (*memdb.MemDB, error) {
+func readSnapshot(in io.Reader) (*db, error) {
 	r := &recordReader{in: bufio.NewReaderSize(in, 64<<10)}
 	if err := r.header(); err != nil {
 		return nil, err
 	}
-	db := newDB()
-	txn := db.Txn(true)
-	l := loader{writer: writer{reader: reader{txn}}}
+	l := loader{writer: writer{reader: reader{newDB()}}}
 	for {
 		kind, body, err := r.record()
 		if err != nil {
@@ -237,8 +233,7 @@ func readSnapshot(in io.Reader) (*memdb.MemDB, error) {
 		return nil, err
 	}
 	l.insert(tableMeta, &l.meta)
-	txn.Commit()
-	return db, nil
+	return l.db.publish(), nil
 }
 
 // recordReader reads the frame of a snapshot.

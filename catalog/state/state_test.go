@@ -80,10 +80,9 @@ func (f *fixture) content() []byte {
 	snap := f.Snapshot()
 	meta := *snap.reader.meta()
 	meta.Applied = 0
-	txn := f.db.Load().Snapshot().Txn(true)
-	w := writer{reader: reader{txn}}
+	w := writer{reader: reader{snap.reader.db.begin()}}
 	w.insert(tableMeta, &meta)
-	return snapshotBytes(f, &Snapshot{reader{txn}})
+	return snapshotBytes(f, &Snapshot{w.reader})
 }
 
 func snapshotBytes(t testing.TB, s *Snapshot) []byte {

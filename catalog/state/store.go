@@ -2,11 +2,8 @@ package state
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
-
-	"github.com/hashicorp/go-memdb"
 
 	"muster/catalog"
 )
@@ -22,34 +19,21 @@ type Entry struct {
 // any goroutine; those that read never wait for those that write.
 type Store struct {
 	writing sync.Mutex // held by Apply and Restore: one writer at a time
-	db      atomic.Pointer[memdb.MemDB]
+	db      atomic.Pointer[db]
 	waiters waiters
 }
 
 // New returns an empty Store.
 func New() *Store {
 	s := &Store{}
-	db := newDB()
-	txn := db.Txn(true)
-	w := writer{reader: reader{txn}}
+	w := writer{reader: reader{newDB()}}
 	w.insert(tableMeta, &metaRow{})
-	txn.Commit()
-	s.db.Store(db)
+	s.db.Store(w.db.publish())
 	return s
 }
 
-// newDB returns an empty database. It is a copy of one, as transactions on copies
-// keep no account of what they change, which is needed for memdb's watches alone.
-func newDB() *memdb.MemDB {
-	db, err := memdb.NewMemDB(schema)
-	if err != nil {
-		panic(fmt.Sprintf("state: the schema is wrong: %v", err))
-	}
-	return db.Snapshot()
-}
-
-// read starts a read transaction. It needs no end.
-func (s *Store) read() reader { return reader{s.db.Load().Txn(false)} }
+// read gives what is there now.
+func (s *Store) read() reader { return reader{s.db.Load()} }
 
 // Apply carries out committed entries in order, in one transaction, and gives
 // one result for each. Each entry sees what those before it did. How a log is
@@ -65,8 +49,7 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	txn := s.db.Load().Txn(true)
-	w := writer{reader: reader{txn}}
+	w := writer{reader: reader{s.db.Load().begin()}}
 	w.meta = *w.reader.meta()
 	for i, e := range es {
 		if e.Index <= w.meta.Applied {
@@ -85,7 +68,7 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 		}
 	}
 	w.insert(tableMeta, &w.meta)
-	txn.Commit()
+	s.db.Store(w.db.publish())
 	s.waiters.wake(w.moves)
 	return results
 }

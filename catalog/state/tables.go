@@ -2,9 +2,6 @@ package state
 
 import (
 	"encoding/binary"
-	"fmt"
-
-	"github.com/hashicorp/go-memdb"
 
 	"muster/catalog"
 )
@@ -81,6 +78,24 @@ type metaRow struct {
 	Sources int           // rows in the table of sources
 	KVFloor uint64        // index of every key that has neither an entry nor a tombstone; see writer.reap
 	KVGone  int           // tombstones
+
+	Services int         // names of services that have an instance
+	Checks   [states]int // checks by state; see stateOf
+}
+
+// states is the number of states that a check can be in.
+const states = 3
+
+// stateOf is the place of a state in metaRow.Checks. A state that is none counts
+// as critical: validation lets none through.
+func stateOf(status string) int {
+	switch status {
+	case catalog.StatusPassing:
+		return 0
+	case catalog.StatusWarning:
+		return 1
+	}
+	return 2
 }
 
 // nameKey is the key of one or more names in their order.
@@ -111,43 +126,15 @@ func ageKey(index uint64) string {
 	return string(binary.BigEndian.AppendUint64(nil, index))
 }
 
-// indexer makes keys of one index from rows of type T; ok is false for a row
-// that is not in the index. Lookups pass finished keys.
-type indexer[T any] func(row T) (key string, ok bool)
-
-// FromObject implements memdb.SingleIndexer.
-func (x indexer[T]) FromObject(row any) (bool, []byte, error) {
-	key, ok := x(row.(T))
-	return ok, []byte(key), nil
-}
-
-// FromArgs implements memdb.Indexer.
-func (x indexer[T]) FromArgs(args ...any) ([]byte, error) {
-	if len(args) != 1 {
-		return nil, fmt.Errorf("want one key, got %d arguments", len(args))
-	}
-	return []byte(args[0].(string)), nil
-}
-
-// PrefixFromArgs implements memdb.PrefixIndexer.
-func (x indexer[T]) PrefixFromArgs(args ...any) ([]byte, error) { return x.FromArgs(args...) }
-
-func table(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
-	t := &memdb.TableSchema{Name: name, Indexes: make(map[string]*memdb.IndexSchema, len(indexes))}
-	for _, x := range indexes {
-		t.Indexes[x.Name] = x
-	}
-	return t
-}
-
-// primary is the index that identifies rows.
-func primary[T any](key func(T) string) *memdb.IndexSchema {
-	return &memdb.IndexSchema{Name: byID, Unique: true, Indexer: indexer[T](func(row T) (string, bool) { return key(row), true })}
+// table is a table whose rows are identified by a key.
+func table[T any](key func(T) string, others ...*indexSchema) *tableSchema {
+	id := secondary(byID, true, func(row T) (string, bool) { return key(row), true })
+	return &tableSchema{append([]*indexSchema{id}, others...)}
 }
 
 // secondary is an index that a row may be missing from.
-func secondary[T any](name string, unique bool, key indexer[T]) *memdb.IndexSchema {
-	return &memdb.IndexSchema{Name: name, Unique: unique, AllowMissing: true, Indexer: key}
+func secondary[T any](name string, unique bool, key func(T) (string, bool)) *indexSchema {
+	return &indexSchema{name: name, unique: unique, key: func(row any) (string, bool) { return key(row.(T)) }}
 }
 
 // named is the key of a name, none where it is empty.
@@ -158,52 +145,47 @@ func named(name string) (string, bool) {
 	return nameKey(name), true
 }
 
-var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-	tableNodes: table(tableNodes,
-		primary(func(n *catalog.Node) string { return nameKey(n.Node) }),
+var schema = map[string]*tableSchema{
+	tableNodes: table(func(n *catalog.Node) string { return nameKey(n.Node) },
 		secondary(byNodeID, true, func(n *catalog.Node) (string, bool) { return named(n.ID) }),
 	),
-	tableServices: table(tableServices,
-		primary(func(r *serviceRow) string { return nameKey(r.node, r.service.ID) }),
+	tableServices: table(func(r *serviceRow) string { return nameKey(r.node, r.service.ID) },
 		secondary(byService, false, func(r *serviceRow) (string, bool) { return named(r.service.Service) }),
 		secondary(byMesh, false, func(r *serviceRow) (string, bool) { return named(r.service.MeshName()) }),
 	),
-	tableChecks: table(tableChecks,
-		primary(func(c *catalog.Check) string { return nameKey(c.Node, c.CheckID) }),
+	tableChecks: table(func(c *catalog.Check) string { return nameKey(c.Node, c.CheckID) },
 		secondary(byNodeService, false, func(c *catalog.Check) (string, bool) { return nameKey(c.Node, c.ServiceID), true }),
 		secondary(byStatus, false, func(c *catalog.Check) (string, bool) { return named(c.Status) }),
 	),
-	tableTopics: table(tableTopics,
-		primary(func(r *topicRow) string { return topicKey(r.Topic) }),
+	tableTopics: table(func(r *topicRow) string { return topicKey(r.Topic) },
 		secondary(byAge, false, func(r *topicRow) (string, bool) { return ageKey(r.Index), r.Gone }),
 	),
-	tableSources: table(tableSources,
-		primary(func(r *sourceRow) string { return nameKey(r.NodeID) }),
+	tableSources: table(func(r *sourceRow) string { return nameKey(r.NodeID) },
 		secondary(byAge, false, func(r *sourceRow) (string, bool) { return ageKey(r.Index), true }),
 	),
-	tableCoords: table(tableCoords,
-		primary(func(c *catalog.NodeCoordinate) string { return nameKey(c.Node) }),
-	),
-	tableKV: table(tableKV,
-		primary(func(e *catalog.KVPair) string { return e.Key }),
+	tableCoords: table(func(c *catalog.NodeCoordinate) string { return nameKey(c.Node) }),
+	tableKV: table(func(e *catalog.KVPair) string { return e.Key },
 		secondary(byAge, false, func(e *catalog.KVPair) (string, bool) { return ageKey(e.ModifyIndex), true }),
 		secondary(bySession, false, func(e *catalog.KVPair) (string, bool) { return e.Session + "\x00", e.Session != "" }),
 	),
-	tableKVGone: table(tableKVGone,
-		primary(func(g *goneRow) string { return g.Key }),
+	tableKVGone: table(func(g *goneRow) string { return g.Key },
 		secondary(byAge, false, func(g *goneRow) (string, bool) { return ageKey(g.Index), true }),
 	),
-	tableSessions: table(tableSessions,
-		primary(func(s *catalog.Session) string { return s.ID + "\x00" }),
+	tableSessions: table(func(s *catalog.Session) string { return s.ID + "\x00" },
 		secondary(byNode, false, func(s *catalog.Session) (string, bool) { return named(s.Node) }),
 	),
-	tableDelays: table(tableDelays,
-		primary(func(d *catalog.LockDelay) string { return d.Key }),
-	),
-	tableAutopilot: table(tableAutopilot,
-		primary(func(*catalog.Autopilot) string { return autopilotKey }),
-	),
-	tableMeta: table(tableMeta,
-		primary(func(*metaRow) string { return metaKey }),
-	),
-}}
+	tableDelays:    table(func(d *catalog.LockDelay) string { return d.Key }),
+	tableAutopilot: table(func(*catalog.Autopilot) string { return autopilotKey }),
+	tableMeta:      table(func(*metaRow) string { return metaKey }),
+}
+
+// numIndexes counts the indexes of all tables, and gives each its place.
+var numIndexes = func() (n int) {
+	for _, t := range schema {
+		for _, x := range t.indexes {
+			x.place = n
+			n++
+		}
+	}
+	return n
+}()

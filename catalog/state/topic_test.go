@@ -172,7 +172,7 @@ func TestTopics_OfWhatIsGone(t *testing.T) {
 
 func TestSources_AreBounded(t *testing.T) {
 	f := newFixture(t)
-	w := writer{reader: reader{f.db.Load().Txn(true)}}
+	w := writer{reader: reader{f.db.Load().begin()}}
 	for i := range uint64(maxSources + 3) {
 		w.carryOut(i+1, &plan{source: &sourceRow{NodeID: fmt.Sprint("id", i), Seq: 1}})
 	}

@@ -97,7 +97,7 @@ func (w *writer) removeNode(n *catalog.Node) {
 	w.touchNode(n)
 	w.touch(topicOf(TopicNodeChecks, n.Node))
 	for _, c := range checks {
-		w.delete(tableChecks, c)
+		w.deleteCheck(c)
 		w.touchCheckLists(c)
 	}
 	for _, s := range services {
@@ -158,9 +158,10 @@ func (w *writer) removeService(row *serviceRow) {
 func (w *writer) putCheck(c *catalog.Check) {
 	if old := w.check(c.Node, c.CheckID); old != nil {
 		w.touchCheck(old)
+		w.meta.Checks[stateOf(old.Status)]--
 	}
 	w.stamp(&c.Indexes)
-	w.insert(tableChecks, c)
+	w.insertCheck(c)
 	w.touchCheck(c)
 	if c.Status == catalog.StatusCritical {
 		w.endSessions(c.Node, c.CheckID)
@@ -168,9 +169,20 @@ func (w *writer) putCheck(c *catalog.Check) {
 }
 
 func (w *writer) removeCheck(c *catalog.Check) {
-	w.delete(tableChecks, c)
+	w.deleteCheck(c)
 	w.touchCheck(c)
 	w.endSessions(c.Node, c.CheckID)
+}
+
+// insertCheck counts a check in; whoever replaces one has counted that out.
+func (w *writer) insertCheck(c *catalog.Check) {
+	w.insert(tableChecks, c)
+	w.meta.Checks[stateOf(c.Status)]++
+}
+
+func (w *writer) deleteCheck(c *catalog.Check) {
+	w.delete(tableChecks, c)
+	w.meta.Checks[stateOf(c.Status)]--
 }
 
 func (w *writer) touchCheckLists(c *catalog.Check) {
@@ -228,6 +240,11 @@ func (w *writer) touch(t Topic) {
 			w.meta.Gone--
 		}
 	}
+	// The topic of a service has a row that isn't marked as gone exactly as long as
+	// the service has an instance: by the end of an entry, bury sees to that.
+	if t.Kind == TopicService && (old == nil || old.Gone) {
+		w.meta.Services++
+	}
 	w.insert(tableTopics, &topicRow{Topic: t, Index: w.index})
 	w.moves = append(w.moves, move{t, w.index})
 }
@@ -243,6 +260,9 @@ func (w *writer) bury() {
 		if !w.present(m.topic) {
 			w.insert(tableTopics, &topicRow{Topic: m.topic, Index: w.index, Gone: true})
 			w.meta.Gone++
+			if m.topic.Kind == TopicService {
+				w.meta.Services--
+			}
 		}
 	}
 	for ; w.meta.Gone > maxGone; w.meta.Gone-- {
@@ -252,14 +272,10 @@ func (w *writer) bury() {
 	}
 }
 
-func (w *writer) insert(table string, row any) {
-	if err := w.txn.Insert(table, row); err != nil {
-		panic(fmt.Sprintf("state: insert %+v into %s: %v", row, table, err))
-	}
-}
+func (w *writer) insert(table string, row any) { w.db.insert(schema[table], row) }
 
 func (w *writer) delete(table string, row any) {
-	if err := w.txn.Delete(table, row); err != nil {
-		panic(fmt.Sprintf("state: delete %+v from %s: %v", row, table, err))
+	if !w.db.delete(schema[table], row) {
+		panic(fmt.Sprintf("state: delete %+v from %s, where it isn't", row, table))
 	}
 }
