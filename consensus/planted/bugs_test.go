@@ -251,7 +251,7 @@ var bugs = []bug{
 	{
 		number: 34, name: "leader without quorum stays",
 		edits:  []edit{{"core/core.go", "if c.now >= c.quorumDeadline() {", "if false {"}},
-		checks: []check{scripts, walk(200)},
+		checks: []check{walk(200), scripts},
 	},
 	{
 		number: 35, name: "acknowledgement overtakes the write",
