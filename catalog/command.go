@@ -4,7 +4,8 @@ package catalog
 // never reused or given a new meaning.
 type Op uint8
 
-// The commands. One row of the apply table in catalog/state each.
+// The commands. One row of the apply table in catalog/state each, but for OpTxn,
+// whose operations are rows of it.
 const (
 	OpRegister    Op = 1
 	OpDeregister  Op = 2
@@ -17,7 +18,9 @@ const (
 
 	OpSetAutopilot Op = 8
 
-	lastOp = OpSetAutopilot
+	OpTxn Op = 9
+
+	lastOp = OpTxn
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

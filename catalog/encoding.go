@@ -94,6 +94,8 @@ func newCommand(op Op) Command {
 		return new(EndLockDelays)
 	case OpSetAutopilot:
 		return new(SetAutopilot)
+	case OpTxn:
+		return new(Txn)
 	}
 	return nil
 }

@@ -35,7 +35,14 @@ func TestEncodeCommand_Golden(t *testing.T) {
 		"destroy-session": &DestroySession{ID: "s"},
 		"end-lock-delays": &EndLockDelays{Delays: []LockDelay{{Key: "k", Delay: time.Second, Index: 9}}},
 		"set-autopilot":   &SetAutopilot{Autopilot: DefaultAutopilot(), CAS: true, Index: 7},
-		"deregister":      &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
+		"txn": &Txn{Ops: []TxnOp{
+			{KV: &KV{Verb: KVCheckIndex, Key: "k", Index: 7}},
+			{Node: &TxnNode{Verb: TxnGet, Node: Node{ID: "id"}}},
+			{Service: &TxnService{Verb: TxnDelete, Node: "n", Service: Service{ID: "s"}}},
+			{Check: &TxnCheck{Verb: TxnDeleteCAS, Index: 9, Check: Check{Node: "n", CheckID: "c"}}},
+			{Session: &TxnSession{ID: "s"}},
+		}},
+		"deregister": &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
 	} {
 		path := filepath.Join("testdata", name+"-v1.golden")
 		got, err := EncodeCommand(c)
@@ -231,7 +238,8 @@ func TestEncodeCommand_Refuses(t *testing.T) {
 }
 
 func FuzzDecodeCommand(f *testing.F) {
-	for _, c := range []Command{valid(), valid(on(*fullService()), with(Check{Name: "c"})), &Deregister{Node: "n", Source: Source{"i", 1}}} {
+	for _, c := range []Command{valid(), valid(on(*fullService()), with(Check{Name: "c"})), &Deregister{Node: "n", Source: Source{"i", 1}},
+		&Txn{Ops: []TxnOp{{KV: &KV{Verb: KVSet, Key: "k"}}, {Session: &TxnSession{ID: "s"}}}}} {
 		b, err := EncodeCommand(c)
 		if err != nil {
 			f.Fatal(err)

@@ -34,6 +34,16 @@ const (
 	KVUnlock     KVVerb = 7 // set, and hold the entry no more, where Session does
 )
 
+// The verbs that read, which only a Txn has.
+const (
+	KVGet            KVVerb = 8
+	KVGetOrEmpty     KVVerb = 9  // an entry with nothing but its key where there is none
+	KVGetTree        KVVerb = 10 // all entries whose key begins with Key
+	KVCheckIndex     KVVerb = 11 // fails unless the entry's ModifyIndex is Index
+	KVCheckSession   KVVerb = 12 // fails unless the entry is held by Session
+	KVCheckNotExists KVVerb = 13 // fails if there is an entry
+)
+
 // KV changes the key/value store. Its result's Value is a bool: whether the
 // condition that the verb has was met; true for verbs that have none.
 type KV struct {

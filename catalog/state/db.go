@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/btree"
 )
@@ -33,20 +34,25 @@ const degree = 16
 type db struct {
 	trees []*btree.BTreeG[entry] // by indexSchema.place
 	own   []bool                 // the trees that are no longer shared; nil once published
+
+	// cloning is held while a tree is cloned, which writes to the tree; reads don't
+	// look at what. All copies share it, as they share trees.
+	cloning *sync.Mutex
 }
 
 // newDB returns an empty db that may be written to.
 func newDB() *db {
-	d := &db{trees: make([]*btree.BTreeG[entry], numIndexes), own: make([]bool, numIndexes)}
+	d := &db{trees: make([]*btree.BTreeG[entry], numIndexes), own: make([]bool, numIndexes), cloning: new(sync.Mutex)}
 	for i := range d.trees {
 		d.trees[i], d.own[i] = btree.NewG(degree, before), true
 	}
 	return d
 }
 
-// begin returns a copy to write to. It may be called by one goroutine at a time.
+// begin returns a copy to write to, which is its caller's alone. The original may be
+// read meanwhile and, where it is not published yet, be gone on with afterwards.
 func (d *db) begin() *db {
-	return &db{trees: slices.Clone(d.trees), own: make([]bool, len(d.trees))}
+	return &db{trees: slices.Clone(d.trees), own: make([]bool, len(d.trees)), cloning: d.cloning}
 }
 
 // publish ends the writing.
@@ -58,7 +64,9 @@ func (d *db) publish() *db {
 // tree gives a tree to write to.
 func (d *db) tree(x *indexSchema) *btree.BTreeG[entry] {
 	if !d.own[x.place] {
+		d.cloning.Lock()
 		d.trees[x.place], d.own[x.place] = d.trees[x.place].Clone(), true
+		d.cloning.Unlock()
 	}
 	return d.trees[x.place]
 }

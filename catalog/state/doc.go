@@ -11,7 +11,9 @@
 // Each row of the apply table reads and makes a plan; a writer carries plans out.
 // So a command is refused whole or carried out whole, one bad command in a batch
 // can't spoil its neighbours, and Preview is a plan that nobody carries out. What
-// is the same already is left alone and moves no index.
+// is the same already is left alone and moves no index. The operations of a
+// catalog.Txn read each other's writes: they go to a copy, which is dropped where
+// one of them fails.
 //
 // # Topics
 //

@@ -14,21 +14,27 @@ import (
 	"muster/catalog"
 )
 
-// commands draws commands from few names, so that they meet each other.
-func commands() *rapid.Generator[catalog.Command] {
-	node := rapid.SampledFrom([]string{"a", "A", "b", "c"})
-	serviceID := rapid.SampledFrom([]string{"s", "S", "t", "u"})
-	serviceName := rapid.SampledFrom([]string{"web", "Web", "db"})
-	checkID := rapid.SampledFrom([]string{"x", "X", "y", catalog.SerfHealth})
-	status := rapid.SampledFrom([]string{"passing", "warning", "critical"})
-	source := rapid.Custom(func(t *rapid.T) catalog.Source {
+var (
+	someNodes    = rapid.SampledFrom([]string{"a", "A", "b", "c"})
+	someServices = rapid.SampledFrom([]string{"s", "S", "t", "u"})
+	someNames    = rapid.SampledFrom([]string{"web", "Web", "db"})
+	someChecks   = rapid.SampledFrom([]string{"x", "X", "y", catalog.SerfHealth})
+	someStates   = rapid.SampledFrom([]string{"passing", "warning", "critical"})
+	someSources  = rapid.Custom(func(t *rapid.T) catalog.Source {
 		if rapid.Bool().Draw(t, "sourced") {
 			return catalog.Source{NodeID: rapid.SampledFrom([]string{idA, idB}).Draw(t, "from"), Seq: rapid.Uint64Range(1, 20).Draw(t, "seq")}
 		}
 		return catalog.Source{}
 	})
+)
+
+// commands draws commands from few names, so that they meet each other.
+func commands() *rapid.Generator[catalog.Command] {
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		op := rapid.IntRange(0, 6).Draw(t, "op")
+		op := rapid.IntRange(0, 7).Draw(t, "op")
+		if op == 7 {
+			return txns().Draw(t, "txn")
+		}
 		if op == 6 {
 			return sessionCommands().Draw(t, "session")
 		}
@@ -39,46 +45,51 @@ func commands() *rapid.Generator[catalog.Command] {
 			c := &catalog.Coordinates{}
 			for range rapid.IntRange(0, 3).Draw(t, "updates") {
 				at := &coordinate.Coordinate{Vec: []float64{rapid.Float64Range(0, 1).Draw(t, "x")}}
-				c.Updates = append(c.Updates, catalog.NodeCoordinate{Node: node.Draw(t, "node"), Coord: at})
+				c.Updates = append(c.Updates, catalog.NodeCoordinate{Node: someNodes.Draw(t, "node"), Coord: at})
 			}
 			return c
 		}
 		if op == 0 {
 			return &catalog.Deregister{
-				Node:      node.Draw(t, "node"),
-				ServiceID: rapid.OneOf(rapid.Just(""), serviceID).Draw(t, "service"),
-				CheckID:   rapid.OneOf(rapid.Just(""), checkID).Draw(t, "check"),
-				Source:    source.Draw(t, "source"),
+				Node:      someNodes.Draw(t, "node"),
+				ServiceID: rapid.OneOf(rapid.Just(""), someServices).Draw(t, "service"),
+				CheckID:   rapid.OneOf(rapid.Just(""), someChecks).Draw(t, "check"),
+				Source:    someSources.Draw(t, "source"),
 			}
 		}
-		c := &catalog.Register{
-			Node: catalog.Node{
-				Node:    node.Draw(t, "node"),
-				ID:      rapid.SampledFrom([]string{"", idA, idB}).Draw(t, "id"),
-				Address: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "address"),
-			},
-			SkipNodeUpdate: rapid.Bool().Draw(t, "skip"),
-			Source:         source.Draw(t, "source"),
-		}
-		if rapid.Bool().Draw(t, "with service") {
-			c.Service = &catalog.Service{ID: serviceID.Draw(t, "service"), Service: serviceName.Draw(t, "name"),
-				Tags: rapid.SliceOfN(rapid.SampledFrom([]string{"v1", "v2"}), 0, 2).Draw(t, "tags")}
-			switch rapid.IntRange(0, 3).Draw(t, "mesh") {
-			case 0:
-				c.Service.Kind = catalog.KindConnectProxy
-				c.Service.Proxy.DestinationServiceName = serviceName.Draw(t, "destination")
-			case 1:
-				c.Service.Connect.Native = true
-			}
-		}
-		for range rapid.IntRange(0, 2).Draw(t, "checks") {
-			id := checkID.Draw(t, "check")
-			c.Checks = append(c.Checks, catalog.Check{CheckID: id, Name: id, Status: status.Draw(t, "status"),
-				ServiceID: rapid.OneOf(rapid.Just(""), serviceID).Draw(t, "of")})
-		}
-		c.Normalize()
-		return c
+		return registers(t)
 	})
+}
+
+// registers draws a normalised register.
+func registers(t *rapid.T) *catalog.Register {
+	c := &catalog.Register{
+		Node: catalog.Node{
+			Node:    someNodes.Draw(t, "node"),
+			ID:      rapid.SampledFrom([]string{"", idA, idB}).Draw(t, "id"),
+			Address: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "address"),
+		},
+		SkipNodeUpdate: rapid.Bool().Draw(t, "skip"),
+		Source:         someSources.Draw(t, "source"),
+	}
+	if rapid.Bool().Draw(t, "with service") {
+		c.Service = &catalog.Service{ID: someServices.Draw(t, "service"), Service: someNames.Draw(t, "name"),
+			Tags: rapid.SliceOfN(rapid.SampledFrom([]string{"v1", "v2"}), 0, 2).Draw(t, "tags")}
+		switch rapid.IntRange(0, 3).Draw(t, "mesh") {
+		case 0:
+			c.Service.Kind = catalog.KindConnectProxy
+			c.Service.Proxy.DestinationServiceName = someNames.Draw(t, "destination")
+		case 1:
+			c.Service.Connect.Native = true
+		}
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "checks") {
+		id := someChecks.Draw(t, "check")
+		c.Checks = append(c.Checks, catalog.Check{CheckID: id, Name: id, Status: someStates.Draw(t, "status"),
+			ServiceID: rapid.OneOf(rapid.Just(""), someServices).Draw(t, "of")})
+	}
+	c.Normalize()
+	return c
 }
 
 // model is the catalog as plainly as it can be said: maps by folded names, and
@@ -132,6 +143,8 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 		}
 	case *catalog.DestroySession:
 		next.endSession(index, c.ID)
+	case *catalog.Txn:
+		next, _ = m.transact(index, c)
 	case *catalog.EndLockDelays:
 		for _, d := range c.Delays {
 			if next.delays[d.Key].Index == d.Index {
@@ -374,6 +387,17 @@ func questions() map[string]func(*View) any {
 	return qs
 }
 
+// sameAnswer compares what two transactions answered, but for the reasons.
+func sameAnswer(t *rapid.T, want, got *catalog.TxnResult) {
+	t.Helper()
+	for i := range got.Errors {
+		got.Errors[i].What = ""
+	}
+	if asJSON(want) != asJSON(got) {
+		t.Fatalf("a transaction answers\n%s, the model\n%s", asJSON(got), asJSON(want))
+	}
+}
+
 // TestStore_DoesAsTheModelDoes checks after each command that the store holds what
 // the model holds, that Preview foretold it, and that every question whose answer
 // changed has the command's index: a read that misses this loses wake-ups.
@@ -388,7 +412,7 @@ func TestStore_DoesAsTheModelDoes(t *testing.T) {
 		m := newModel()
 		answers := make(map[string]answer)
 		for i, c := range rapid.SliceOfN(commands(), 1, 30).Draw(t, "log") {
-			index := uint64(i + 2)
+			index := uint64(i + 1)
 			data, err := catalog.EncodeCommand(c)
 			if err != nil {
 				t.Fatal(err)
@@ -399,6 +423,13 @@ func TestStore_DoesAsTheModelDoes(t *testing.T) {
 				t.Fatalf("preview said %+v, apply %+v", foretold, got)
 			}
 			next, failed := m.apply(index, c)
+			if c, ok := c.(*catalog.Txn); ok {
+				_, want := m.transact(index, c)
+				sameAnswer(t, want, got.Value.(*catalog.TxnResult))
+				if !foretold.Changed {
+					sameAnswer(t, want, foretold.Value.(*catalog.TxnResult))
+				}
+			}
 			if (failed != nil) != (got.Err != nil) {
 				t.Fatalf("%d: store says %v, model says %v", index, got.Err, failed)
 			}

@@ -57,15 +57,10 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 				"entry %d is given to a state that is at %d already", e.Index, w.meta.Applied)}
 			continue
 		}
+		if results[i].Err == nil {
+			results[i] = w.apply(e.Index, commands[i])
+		}
 		w.meta.Applied = e.Index
-		if results[i].Err != nil {
-			continue
-		}
-		p := planCommand(w.reader, commands[i])
-		results[i] = p.result()
-		if p.changes() {
-			w.carryOut(e.Index, &p)
-		}
 	}
 	w.insert(tableMeta, &w.meta)
 	s.db.Store(w.db.publish())
@@ -77,6 +72,9 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 // cmd. A command whose preview says neither Changed nor Err needs no log entry
 // if it was made of a state that a linearizable read may answer from.
 func (s *Store) Preview(cmd catalog.Command) catalog.Result {
+	if t, ok := cmd.(*catalog.Txn); ok {
+		return s.previewTxn(t)
+	}
 	p := planCommand(s.read(), cmd)
 	return p.result()
 }

@@ -29,10 +29,38 @@ type writer struct {
 	begin int
 }
 
-// carryOut writes a plan as entry index's. Removals come first: a node that is
-// renamed frees its ID for the row under its new name.
+// apply carries out a command as entry index's.
+func (w *writer) apply(index uint64, cmd catalog.Command) catalog.Result {
+	if t, ok := cmd.(*catalog.Txn); ok {
+		return w.applyTxn(index, t)
+	}
+	p := planCommand(w.reader, cmd)
+	if p.changes() {
+		w.carryOut(index, &p)
+	}
+	return p.result()
+}
+
+// carryOut writes a plan as entry index's.
 func (w *writer) carryOut(index uint64, p *plan) {
-	w.index, w.begin = index, len(w.moves)
+	w.open(index)
+	w.write(p)
+	w.close()
+}
+
+// open begins an entry. What it moves counts once it is closed.
+func (w *writer) open(index uint64) { w.index, w.begin = index, len(w.moves) }
+
+// close ends an entry that changed something. What is gone is buried only here:
+// a topic that is buried and comes back must do so at another index.
+func (w *writer) close() {
+	w.reap()
+	w.bury()
+}
+
+// write carries out a plan within an open entry. Removals come first: a node that
+// is renamed frees its ID for the row under its new name.
+func (w *writer) write(p *plan) {
 	for _, n := range p.removeNodes {
 		w.removeNode(n)
 	}
@@ -77,8 +105,6 @@ func (w *writer) carryOut(index uint64, p *plan) {
 	if p.autopilot != nil {
 		w.putAutopilot(p.autopilot)
 	}
-	w.reap()
-	w.bury()
 }
 
 func (w *writer) putNode(n *catalog.Node) {
