@@ -67,7 +67,7 @@ func (c *testCluster) config(expect int) *config.Config {
 		RPCHoldTimeout: 7 * time.Second, CheckUpdateInterval: 5 * time.Minute, SyncInterval: time.Minute, CheckOutputMaxSize: 4096, ReconnectTimeout: 72 * time.Hour,
 		DefaultQueryTime: 5 * time.Minute, MaxQueryTime: 10 * time.Minute,
 		CoordinateInterval: 15 * time.Second, CoordinateRate: 64,
-		HTTPLimits: config.HTTPLimits{MaxConnsPerClient: 200, MaxValueBytes: 512 << 10},
+		HTTPLimits: config.HTTPLimits{MaxConnsPerClient: 200, MaxValueBytes: 512 << 10, MaxTxnBytes: 512 << 10},
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/api/sessionapi"
+	"muster/api/txnapi"
 	"muster/ui"
 )
 
@@ -54,7 +55,7 @@ func (a *Agent) openAPI() error {
 	}
 	cfg := api.DefaultConfig()
 	cfg.Datacenter, cfg.NodeName = a.cfg.Datacenter, a.cfg.NodeName
-	cfg.MaxValueBytes = int64(a.cfg.HTTPLimits.MaxValueBytes)
+	cfg.MaxValueBytes, cfg.MaxTxnBytes = int64(a.cfg.HTTPLimits.MaxValueBytes), int64(a.cfg.HTTPLimits.MaxTxnBytes)
 	cfg.DefaultQueryTime, cfg.MaxQueryTime = a.cfg.DefaultQueryTime, a.cfg.MaxQueryTime
 	cfg.HoldTimeout = a.cfg.RPCHoldTimeout
 	cfg.ResponseHeaders, cfg.BlockEndpoints = a.cfg.ResponseHeaders, a.cfg.BlockEndpoints
@@ -67,6 +68,7 @@ func (a *Agent) openAPI() error {
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
 		kvapi.Routes(),
 		sessionapi.Routes(a.sessions),
+		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),
 		operatorapi.Routes(quorum),
 	)
 	if err != nil {

@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"api/catalogapi":      {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/kvapi":           {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/sessionapi":      {"api", "catalog", "catalog/state", "catalog/acl"},
+	"api/txnapi":          {"api", "catalog", "catalog/acl"},
 	"api/operatorapi":     {"api", "catalog", "catalog/state", "catalog/acl"},
 	"agent/config":        {"catalog", "agent/checks", "agent/dns", "agent/local", "gossip", "consensus", "api"},
 	"agent":               {"*"},

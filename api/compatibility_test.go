@@ -146,6 +146,13 @@ Where Muster answers differently, and why:
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.
+- A transaction that fails, or says what is so already, takes no log entry. What only
+  reads is answered by any server, with the index that it has seen in `+"`Index`"+`, where
+  Consul always has 1. An operation must name exactly one thing; Consul passes over
+  `+"`{}`"+` and takes the first of several. `+"`Session`"+` with the verb `+"`delete`"+` is taken, which
+  Consul's HTTP API refuses, and a service is deleted by its ID alone. An operation
+  without permission refuses the whole transaction with 403. With a
+  `+"`Namespace`"+` or `+"`Partition`"+` other than default it is 400.
 - Autopilot: `+"`ServerStabilizationTime`"+` is 0 by default (Consul 10s): a server gets its
   vote once rounds of replication have shown that it keeps up. Dead servers are
   removed where the rest can then bear more failures, so not the third of three;

@@ -19,10 +19,12 @@ type Config struct {
 	// NodeName is the node that ?near=_agent stands for.
 	NodeName string
 
-	// MaxBodyBytes bounds the body of a request, and MaxValueBytes that of one
-	// that sets a value of the key/value store: 512 KiB each.
+	// MaxBodyBytes bounds the body of a request, MaxValueBytes that of one that sets
+	// a value of the key/value store, and the larger of MaxTxnBytes and MaxValueBytes
+	// that of a transaction: 512 KiB each.
 	MaxBodyBytes  int64
 	MaxValueBytes int64
+	MaxTxnBytes   int64
 
 	// DefaultQueryTime is how long a blocking query waits that doesn't say so
 	// (5 m), MaxQueryTime how long it waits at most (10 m).
@@ -60,6 +62,7 @@ func DefaultConfig() Config {
 		Datacenter:       "dc1",
 		MaxBodyBytes:     512 << 10,
 		MaxValueBytes:    512 << 10,
+		MaxTxnBytes:      512 << 10,
 		DefaultQueryTime: 5 * time.Minute,
 		MaxQueryTime:     10 * time.Minute,
 		HoldTimeout:      7 * time.Second,
@@ -82,6 +85,7 @@ func (c Config) Validate() error {
 	}
 	positive("MaxBodyBytes", c.MaxBodyBytes > 0)
 	positive("MaxValueBytes", c.MaxValueBytes > 0)
+	positive("MaxTxnBytes", c.MaxTxnBytes > 0)
 	positive("DefaultQueryTime", c.DefaultQueryTime > 0)
 	positive("MaxQueryTime", c.MaxQueryTime > 0)
 	positive("HoldTimeout", c.HoldTimeout > 0)
@@ -101,4 +105,15 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// limit is the size that a body may have, in bytes.
+func (c *Config) limit(l Limit) int64 {
+	switch l {
+	case ValueLimit:
+		return c.MaxValueBytes
+	case TxnLimit:
+		return max(c.MaxTxnBytes, c.MaxValueBytes)
+	}
+	return c.MaxBodyBytes
 }

@@ -3,9 +3,9 @@
 //
 // A Route is one row: method, path, kind, what its caller must be allowed, one
 // line of documentation, the query parameters it knows and a small handler. The
-// packages below api (agentapi, catalogapi, kvapi, operatorapi, sessionapi)
-// hold the rows; package agent hands them to New with the parts of the agent that they stand on. The
-// Server neither listens nor starts goroutines: it is an http.Handler twice over,
+// packages below api (agentapi, catalogapi, kvapi, operatorapi, sessionapi,
+// txnapi) hold the rows; package agent hands them to New with the parts of the
+// agent that they stand on. The Server neither listens nor starts goroutines: it is an http.Handler twice over,
 // Handler for users and ClusterHandler for other agents.
 //
 // # The life of a request

@@ -22,6 +22,14 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.text }
 
+// Refusal is an error that is answered with more than a text.
+type Refusal struct {
+	Answer Answer
+	Text   string // for logs
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
 // statusOf is the status that an error is answered with.
 func statusOf(err error) int {
 	var s *statusError

@@ -24,6 +24,7 @@ import (
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/api/sessionapi"
+	"muster/api/txnapi"
 	"muster/catalog"
 	"muster/catalog/acl"
 	"muster/catalog/state"
@@ -418,7 +419,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), operatorapi.Routes(fakeQuorum{&r.agent.calls}), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}), operatorapi.Routes(fakeQuorum{&r.agent.calls}), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,8 +35,7 @@ type consulHeaders struct {
 
 func (h consulHeaders) set(header http.Header) {
 	header.Set("X-Consul-Index", strconv.FormatUint(max(h.index, 1), 10))
-	header.Set("X-Consul-KnownLeader", strconv.FormatBool(h.knownLeader))
-	header.Set("X-Consul-LastContact", strconv.FormatInt(h.lastContact.Milliseconds(), 10))
+	h.setContact(header)
 	header.Set("X-Consul-Query-Backend", "blocking-query")
 	if h.consistency != "" {
 		header.Set("X-Consul-Effective-Consistency", h.consistency)
@@ -44,6 +43,12 @@ func (h consulHeaders) set(header http.Header) {
 	if h.cut {
 		header.Set("X-Consul-Results-Filtered-By-ACLs", "true")
 	}
+}
+
+// setContact sets those that tell how current an answer is.
+func (h consulHeaders) setContact(header http.Header) {
+	header.Set("X-Consul-KnownLeader", strconv.FormatBool(h.knownLeader))
+	header.Set("X-Consul-LastContact", strconv.FormatInt(h.lastContact.Milliseconds(), 10))
 }
 
 // render writes what a handler returned: nothing for nil, JSON for most.
@@ -108,6 +113,11 @@ func (c *call) fail(err error) {
 		// The caller went away, or this agent is ending and does not know how the
 		// request ended. An empty answer would be a 200.
 		panic(http.ErrAbortHandler)
+	}
+	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
+		if err = c.render(&refusal.Answer); err == nil {
+			return
+		}
 	}
 	status := statusOf(err)
 	if c.cluster && notDone(err) {

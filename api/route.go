@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"muster/catalog"
 	"muster/catalog/acl"
@@ -30,6 +31,22 @@ type Param struct {
 	Doc  string
 	// Repeats says that it may be given several times.
 	Repeats bool
+}
+
+// Limit is a bound on the size of a request's body.
+type Limit uint8
+
+// The bounds, by what Config calls them.
+const (
+	BodyLimit  Limit = iota // MaxBodyBytes
+	ValueLimit              // MaxValueBytes
+	TxnLimit                // MaxTxnBytes or MaxValueBytes, the larger of them
+)
+
+// ReadOnly is a command that can tell whether it only reads.
+type ReadOnly interface {
+	catalog.Command
+	ReadOnly() bool
 }
 
 // Rule is what a caller must be allowed before the handler runs. The zero Rule
@@ -66,6 +83,9 @@ type Route struct {
 	// Command makes a Write's command. The answer to one that took effect is true,
 	// unless Render has another.
 	Command func(r *Request) (catalog.Command, error)
+	// MayRead says that some of a Write's commands only read, and tell so as
+	// ReadOnly. Any server answers these, as currently as the caller wants.
+	MayRead bool
 	// Lead answers a Leading, or a Write that needs no entry of the log, on the
 	// leader. One that fails with catalog.Unavailable had no effect and is tried
 	// again, by the next leader.
@@ -92,8 +112,8 @@ type Route struct {
 	// A nil Answer may be anything, with a nil Body there is none.
 	Answer any
 	Body   any
-	// Value says that the body is a value of the key/value store.
-	Value bool
+	// Limit says which bound there is on the size of the body.
+	Limit Limit
 	// Current makes an Ask wait until this server knows what any other knew
 	// when it was asked, unless ?stale.
 	Current bool
@@ -115,8 +135,20 @@ type Request struct {
 	Body    []byte // of all methods but GET
 	Streams bool   // the answer goes out as events, whose data is JSON
 
+	// Read says how current the answer is that Render gets of a ReadOnly command. It
+	// is nil for one that was committed, or would have changed nothing.
+	Read *ReadState
+
 	ctx  context.Context
 	vars map[string]string
+}
+
+// ReadState says how current an answer is.
+type ReadState struct {
+	Index       uint64 // all up to it was seen
+	KnownLeader bool
+	LastContact time.Duration
+	Consistency Consistency
 }
 
 // Context ends when the caller has gone.

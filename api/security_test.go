@@ -229,6 +229,7 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		"/v1/agent/service/register": `{"Name":"topsecret"}`,
 		"/v1/agent/check/register":   `{"Name":"topsecret","TTL":"10s"}`,
 		"/v1/session/create":         `{"Node":"topsecret"}`,
+		"/v1/txn":                    `[{"KV":{"Verb":"set","Key":"topsecret"}}]`,
 		"/v1/coordinate/update":      `{"Node":"topsecret","Coord":{"Vec":[0,0,0,0,0,0,0,0]}}`,
 	}
 	writes := r.replica.writes.Load()

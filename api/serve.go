@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"muster/catalog"
 	"muster/catalog/acl"
 )
 
@@ -22,7 +23,9 @@ type call struct {
 	hops    int  // how many more times it may be passed on
 	streams bool // it is answered by a stream
 	kept    bool // the answer was there already
-	status  int  // what was answered
+
+	cmd    catalog.Command // of a row that MayRead, once it is made
+	status int             // what was answered
 }
 
 // serve answers a request for the API.
@@ -96,6 +99,9 @@ func (c *call) run() error {
 	case Local:
 		return c.local()
 	case Write, Leading:
+		if c.row.MayRead {
+			return c.readOrWrite()
+		}
 		return c.write()
 	default:
 		return c.read()
@@ -124,7 +130,7 @@ func (c *call) parse() (err error) {
 	if c.req.Agent = c.s.cfg.NodeName; c.cluster {
 		c.req.Agent = c.r.Header.Get(agentHeader)
 	}
-	if c.row.Kind == Read {
+	if c.row.Kind == Read || c.row.MayRead {
 		if c.req.Options, err = parseOptions(q); err != nil {
 			return err
 		}
@@ -162,10 +168,7 @@ const bodyTimeout = 30 * time.Second
 
 // body reads a bounded body.
 func (c *call) body() ([]byte, error) {
-	limit := c.s.cfg.MaxBodyBytes
-	if c.row.Value {
-		limit = c.s.cfg.MaxValueBytes
-	}
+	limit := c.s.cfg.limit(c.row.Limit)
 	if c.r.ContentLength > limit {
 		return nil, tooLarge(c.r.ContentLength, limit)
 	}

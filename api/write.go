@@ -25,6 +25,41 @@ func (c *call) write() error {
 	})
 }
 
+// readOrWrite answers a row whose command may only read. Any server that has a
+// copy of the catalog can tell, and answers what reads.
+func (c *call) readOrWrite() (err error) {
+	replica := c.s.deps.Replica
+	if replica == nil {
+		return c.forward()
+	}
+	if err := c.authorize(); err != nil {
+		return err
+	}
+	if c.cmd, err = c.row.Command(c.req); err != nil {
+		return err
+	}
+	if cmd, ok := c.cmd.(ReadOnly); !ok || !cmd.ReadOnly() {
+		return c.write()
+	}
+	age, err := c.catchUp()
+	if err != nil {
+		return err
+	}
+	consistency := c.req.Options.Consistency
+	c.req.Read = &ReadState{
+		Index:       replica.Store().Index(),
+		KnownLeader: consistency != Stale || replica.KnownLeader(),
+		LastContact: age,
+		Consistency: consistency,
+	}
+	result := replica.Store().Preview(c.cmd)
+	if result.Err != nil {
+		return result.Err
+	}
+	consulHeaders{knownLeader: c.req.Read.KnownLeader, lastContact: age}.setContact(c.w.Header())
+	return c.render(c.row.Render(c.req, result.Value))
+}
+
 // commit has the row's command committed, or does what the row does on a leader,
 // and answers.
 func (c *call) commit(ctx context.Context) error {
@@ -38,9 +73,12 @@ func (c *call) commit(ctx context.Context) error {
 		}
 		return c.render(answer)
 	}
-	cmd, err := c.row.Command(c.req)
-	if err != nil {
-		return err
+	cmd := c.cmd
+	if cmd == nil {
+		var err error
+		if cmd, err = c.row.Command(c.req); err != nil {
+			return err
+		}
 	}
 	result, err := c.s.propose(ctx, cmd)
 	if err == nil {

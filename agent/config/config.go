@@ -201,6 +201,7 @@ type HTTPLimits struct {
 	MaxConnsPerClient int // default 200; 0 is no bound
 	MaxHeaderBytes    int // 0 is net/http's default, 1 MiB
 	MaxValueBytes     int // limits.kv_max_value_size; default 512 KiB
+	MaxTxnBytes       int // limits.txn_max_req_len; default 512 KiB; MaxValueBytes counts where it is larger
 }
 
 // ClusterLimits bound what one host may ask of a server's cluster port.

@@ -51,7 +51,7 @@ func newDraft(dev bool) *draft {
 			CheckOutputMaxSize:    4096,
 			DefaultQueryTime:      5 * time.Minute,
 			MaxQueryTime:          10 * time.Minute,
-			HTTPLimits:            HTTPLimits{MaxConnsPerClient: 200, MaxValueBytes: 512 << 10},
+			HTTPLimits:            HTTPLimits{MaxConnsPerClient: 200, MaxValueBytes: 512 << 10, MaxTxnBytes: 512 << 10},
 			Log:                   Log{RotateDuration: 24 * time.Hour},
 			DNS:                   defaultDNS(),
 		},
@@ -329,6 +329,7 @@ func (d *draft) checkRanges() {
 		{"http_config.max_header_bytes", d.HTTPLimits.MaxHeaderBytes >= 0, "must not be negative"},
 		{"limits.http_max_conns_per_client", d.HTTPLimits.MaxConnsPerClient >= 0, "must not be negative; 0 is no bound"},
 		{"limits.kv_max_value_size", d.HTTPLimits.MaxValueBytes > 0, "must be positive"},
+		{"limits.txn_max_req_len", d.HTTPLimits.MaxTxnBytes > 0, "must be positive"},
 	} {
 		if !r.ok {
 			d.faultIn(r.path, "%s %s", r.path, r.why)

@@ -136,6 +136,7 @@ func httpKeys() []Key {
 		key("http_config.max_header_bytes", "", "bound on a request's headers; default 1 MiB", func(d *draft) *int { return &d.HTTPLimits.MaxHeaderBytes }),
 		key("limits.http_max_conns_per_client", "", "connections from one address to the HTTP API; default 200, 0 is no bound", func(d *draft) *int { return &d.HTTPLimits.MaxConnsPerClient }),
 		key("limits.kv_max_value_size", "", "bound on a value of the key/value store in bytes; default 512 KiB", func(d *draft) *int { return &d.HTTPLimits.MaxValueBytes }),
+		key("limits.txn_max_req_len", "", "bound on the body of a transaction in bytes; default 512 KiB; limits.kv_max_value_size counts where it is larger", func(d *draft) *int { return &d.HTTPLimits.MaxTxnBytes }),
 	}
 }
 

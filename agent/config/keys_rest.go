@@ -168,8 +168,7 @@ func notYet() []Key {
 		rows(Later, "the locality of nodes is not kept yet; services have their own", `
 			locality.region
 			locality.zone`),
-		rows(Later, "there are no sessions and transactions yet", `
-			limits.txn_max_req_len int
+		rows(Later, "the least TTL of a session is 10s", `
 			session_ttl_min duration`),
 		rows(Later, "the agent runs no handlers of its own yet; consul watch against it does", `
 			watches block`),

@@ -33,7 +33,7 @@ func Routes() []api.Route {
 				{Name: "release", Doc: "unlock the entry, if this session holds it"},
 			},
 			ACL:     api.Rule{Resource: acl.Key, Access: acl.Write, Name: key},
-			Command: put, Value: true, Answer: true, Render: done,
+			Command: put, Limit: api.ValueLimit, Answer: true, Render: done,
 		},
 		{
 			Method: http.MethodDelete, Path: "/v1/kv/{key}", Kind: api.Write,
