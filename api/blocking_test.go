@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"muster/api"
+	"muster/catalog/state"
 )
 
 // ask starts a request and gives its answer when it has come.
@@ -229,6 +230,34 @@ func TestBlocking_EndsWhereNoLeaderIsKnownAnyMore(t *testing.T) {
 		waits(t, stale) // it wants no more than what this server knows
 		if w := <-stale; w.Code != 200 || index(w) != "11" {
 			t.Errorf("stale: %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// A stale query's server may be behind its caller. What it catches up with is
+// no news to the caller, and what it had before is nothing to compare news with.
+func TestBlocking_StaleAtAServerThatIsBehindItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leader, behind := newRig(t), newRig(t)
+		var lag []state.Entry
+		leader.replica.ship = func(e state.Entry) { lag = append(lag, e) }
+		for _, status := range []string{"passing", "critical", "passing"} {
+			leader.replica.register(t, "n1", "web", status)
+		}
+		behind.replica.store.Apply(lag[:1])
+		answer := behind.ask(t.Context(), "/v1/health/service/web?stale&index=12") // of a server that had it
+		waits(t, answer)
+		behind.replica.store.Apply(lag[1:2])
+		waits(t, answer)
+		behind.replica.store.Apply(lag[2:])
+		synctest.Wait()
+		select {
+		case w := <-answer:
+			if index(w) != "13" || !strings.Contains(w.Body.String(), `"Status":"passing"`) {
+				t.Errorf("index %s: %s", index(w), w.Body)
+			}
+		default:
+			t.Error("the change back to what the server had at first woke nobody")
 		}
 	})
 }

@@ -44,6 +44,10 @@ type fakeReplica struct {
 	writes    atomic.Int64 // commands committed
 	// propose, where it is set, answers instead of the log.
 	propose func() error
+	// ship, where it is set, is given what was committed, and catchUp runs before
+	// a ReadIndex is answered.
+	ship    func(state.Entry)
+	catchUp func()
 }
 
 func newReplica() *fakeReplica {
@@ -68,13 +72,20 @@ func (r *fakeReplica) Propose(_ context.Context, cmd catalog.Command) (catalog.R
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.writes.Add(1)
-	return r.store.Apply([]state.Entry{{Index: r.index.Add(1), Data: data}})[0], nil
+	entry := state.Entry{Index: r.index.Add(1), Data: data}
+	if r.ship != nil {
+		r.ship(entry)
+	}
+	return r.store.Apply([]state.Entry{entry})[0], nil
 }
 
 func (r *fakeReplica) ReadIndex(context.Context) error {
 	r.reads.Add(1)
 	if !r.leads.Load() {
 		return errors.New("no leader is known")
+	}
+	if r.catchUp != nil {
+		r.catchUp()
 	}
 	return nil
 }
@@ -111,6 +122,8 @@ type fakeCluster struct {
 	servers []string
 	failed  []string
 	changed chan struct{}
+	// direct, where it is set, is asked without a network.
+	direct func(addr string, r *http.Request) (*http.Response, error)
 }
 
 func newCluster(servers ...string) *fakeCluster {
@@ -137,6 +150,9 @@ func (c *fakeCluster) Failed(addr string) {
 
 func (c *fakeCluster) RoundTrip(addr string, r *http.Request) (*http.Response, error) {
 	r.URL.Scheme, r.URL.Host = "http", addr
+	if c.direct != nil {
+		return c.direct(addr, r)
+	}
 	return http.DefaultTransport.RoundTrip(r)
 }
 

@@ -137,9 +137,11 @@ func (c *call) await() (*answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A stale answer's server may be behind its caller, who must not go back.
-		behind := o.Consistency == Stale && next.index <= o.Index && store.Index() < o.Index
-		if !behind && !(next.head.equal(&first.head) && bytes.Equal(next.data, first.data)) {
+		// A stale answer's server may be behind its caller, who must not go back: until
+		// it has caught up, what it had is nothing that news could be told by.
+		if o.Consistency == Stale && next.index <= o.Index {
+			first = next
+		} else if !(next.head.equal(&first.head) && bytes.Equal(next.data, first.data)) {
 			return next, nil
 		}
 		last = next
