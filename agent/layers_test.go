@@ -19,6 +19,7 @@ var layers = map[string][]string{
 	"ui":                  {},
 	"catalog/state":       {"catalog"},
 	"catalog/acl":         {"catalog"},
+	"catalog/archive":     {"catalog/state"},
 	"consensus/wal":       {"consensus/core"},
 	"consensus/wal/memfs": {"consensus/wal"},
 	"consensus/transport": {"consensus/core"},
@@ -34,11 +35,12 @@ var layers = map[string][]string{
 	"api/catalogapi":      {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/kvapi":           {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/sessionapi":      {"api", "catalog", "catalog/state", "catalog/acl"},
+	"api/snapshotapi":     {"api", "catalog", "catalog/state", "catalog/acl", "catalog/archive"},
 	"api/txnapi":          {"api", "catalog", "catalog/acl"},
 	"api/operatorapi":     {"api", "catalog", "catalog/state", "catalog/acl"},
 	"agent/config":        {"catalog", "agent/checks", "agent/dns", "agent/local", "gossip", "consensus", "api"},
 	"agent":               {"*"},
-	"cmd/agent":           {"agent", "agent/config", "agent/checks", "catalog"},
+	"cmd/agent":           {"agent", "agent/config", "agent/checks", "catalog", "catalog/archive"},
 	"cmd/agent/e2e":       {},
 	"docs":                {}, // tests that compare pages with what the program does
 }

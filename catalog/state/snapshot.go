@@ -33,6 +33,8 @@ const (
 	// maxRecord bounds one row. A row comes from one command, and adds no more
 	// than its node's and service's names and tags to what it was given there.
 	maxRecord = 4 * catalog.MaxCommandSize
+
+	recordHead = 5 // bytes before the body
 )
 
 // The kinds of records. Numbers are never reused or given a new meaning.
@@ -51,7 +53,16 @@ const (
 	recordDelay   = 11
 
 	recordAutopilot = 12
+
+	lastRecord = recordAutopilot
 )
+
+// recordNames say what the records of a kind are, for people.
+var recordNames = [lastRecord + 1]string{
+	recordMeta: "Meta", recordNode: "Node", recordService: "Service", recordCheck: "Check",
+	recordTopic: "Index", recordSource: "Source", recordCoord: "Coordinate", recordKV: "KVS",
+	recordKVGone: "Tombstone", recordSession: "Session", recordDelay: "LockDelay", recordAutopilot: "Autopilot",
+}
 
 // Rows whose form in memory isn't the one in a snapshot.
 type (
@@ -206,34 +217,46 @@ func (s *Store) Restore(in io.Reader) error {
 
 // readSnapshot builds the database of a snapshot.
 func readSnapshot(in io.Reader) (*db, error) {
-	r := &recordReader{in: bufio.NewReaderSize(in, 64<<10)}
-	if err := r.header(); err != nil {
-		return nil, err
-	}
 	l := loader{writer: writer{reader: reader{newDB()}}}
-	for {
-		kind, body, err := r.record()
-		if err != nil {
-			return nil, err
-		}
-		if kind == recordEnd {
-			break
-		}
-		if err := l.load(kind, body); err != nil {
-			return nil, fmt.Errorf("record %d: %w", r.records, err)
-		}
-	}
-	if l.kind == 0 {
-		return nil, errors.New("it has no records")
-	}
-	if _, err := r.in.ReadByte(); err != io.EOF {
-		return nil, errors.New("there are bytes after its end")
+	if err := readRecords(in, l.load); err != nil {
+		return nil, err
 	}
 	if err := l.complete(); err != nil {
 		return nil, err
 	}
 	l.insert(tableMeta, &l.meta)
 	return l.db.publish(), nil
+}
+
+// readRecords gives each record of a snapshot to take, whose body is valid for
+// that call only. The snapshot is as it was written only once it has returned nil.
+func readRecords(in io.Reader, take func(kind byte, body []byte) error) error {
+	r := &recordReader{in: bufio.NewReaderSize(in, 64<<10)}
+	if err := r.header(); err != nil {
+		return err
+	}
+	for {
+		kind, body, err := r.record()
+		if err != nil {
+			return err
+		}
+		if kind == recordEnd {
+			break
+		}
+		if err := take(kind, body); err != nil {
+			return fmt.Errorf("record %d: %w", r.records, err)
+		}
+	}
+	if r.records == 0 {
+		return errors.New("it has no records")
+	}
+	if _, err := r.in.ReadByte(); err != io.EOF {
+		if err != nil {
+			return err
+		}
+		return errors.New("there are bytes after its end")
+	}
+	return nil
 }
 
 // recordReader reads the frame of a snapshot.
@@ -277,7 +300,7 @@ func (r *recordReader) header() error {
 // record reads the next record. Its body is valid until the next call; memory
 // grows with what is there, not with what is announced.
 func (r *recordReader) record() (kind byte, body []byte, err error) {
-	var head [5]byte
+	var head [recordHead]byte
 	if err := r.read(head[:1]); err != nil {
 		return 0, nil, err
 	}
