@@ -20,6 +20,7 @@ import (
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/api/sessionapi"
+	"muster/api/snapshotapi"
 	"muster/api/txnapi"
 	"muster/ui"
 )
@@ -50,8 +51,10 @@ func (a *Agent) openAPI() error {
 		deps.UI = ui.Handler()
 	}
 	var quorum operatorapi.Quorum
+	var replica snapshotapi.Replica
 	if a.quorum != nil {
-		deps.Replica, quorum = usersQuorum{a.quorum, a.pool, a.nudge, a.logger}, quorumAPI{a}
+		users := usersQuorum{a.quorum, a.pool, a.nudge, a.logger}
+		deps.Replica, replica, quorum = users, users, quorumAPI{a}
 	}
 	cfg := api.DefaultConfig()
 	cfg.Datacenter, cfg.NodeName = a.cfg.Datacenter, a.cfg.NodeName
@@ -70,6 +73,7 @@ func (a *Agent) openAPI() error {
 		sessionapi.Routes(a.sessions),
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),
 		operatorapi.Routes(quorum),
+		snapshotapi.Routes(replica),
 	)
 	if err != nil {
 		return err

@@ -133,6 +133,9 @@ func (q *quorum) Ready() bool { return q.node.Ready() }
 // IsLeader implements api.Replica.
 func (q *quorum) IsLeader() bool { return q.node.IsLeader() }
 
+// Term implements snapshotapi.Replica.
+func (q *quorum) Term() uint64 { return q.node.Status().Term }
+
 // KnownLeader implements api.Replica.
 func (q *quorum) KnownLeader() bool { return q.node.Leader() != "" }
 

@@ -4,7 +4,7 @@
 // A Route is one row: method, path, kind, what its caller must be allowed, one
 // line of documentation, the query parameters it knows and a small handler. The
 // packages below api (agentapi, catalogapi, kvapi, operatorapi, sessionapi,
-// txnapi) hold the rows; package agent hands them to New with the parts of the
+// snapshotapi, txnapi) hold the rows; package agent hands them to New with the parts of the
 // agent that they stand on. The Server neither listens nor starts goroutines: it is an http.Handler twice over,
 // Handler for users and ClusterHandler for other agents.
 //
@@ -17,6 +17,7 @@
 //	forward.go  to a server, if this agent may not answer
 //	read.go     consistency, waiting, answers (cache.go), filter (filter.go)
 //	stream.go   a read that goes on, as server-sent events
+//	transfer.go bodies that are too large to be held
 //	write.go    a command into the log, unless it would change nothing
 //	respond.go  headers, JSON, pretty, gzip; errors.go is the only place that
 //	            knows which error has which status

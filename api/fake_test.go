@@ -24,6 +24,7 @@ import (
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/api/sessionapi"
+	"muster/api/snapshotapi"
 	"muster/api/txnapi"
 	"muster/catalog"
 	"muster/catalog/acl"
@@ -96,6 +97,7 @@ func (r *fakeReplica) Confirm(ctx context.Context) error {
 }
 
 func (r *fakeReplica) IsLeader() bool             { return r.leads.Load() }
+func (r *fakeReplica) Term() uint64               { return 3 }
 func (r *fakeReplica) Ready() bool                { return !r.replaying.Load() }
 func (r *fakeReplica) KnownLeader() bool          { return r.leads.Load() }
 func (r *fakeReplica) Led() context.Context       { return r.led }
@@ -435,7 +437,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}), operatorapi.Routes(fakeQuorum{&r.agent.calls}), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}), operatorapi.Routes(fakeQuorum{&r.agent.calls}), snapshotapi.Routes(r.replica), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

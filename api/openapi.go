@@ -112,7 +112,7 @@ func (r *Route) parameters() []object {
 }
 
 func (r *Route) headers() object {
-	if r.View == nil {
+	if r.View == nil && r.Download == nil {
 		return object{}
 	}
 	return object{
@@ -128,6 +128,9 @@ func (r *Route) content(types schemas) object {
 		schema = types.of(r.Answer)
 	} else if r.Command != nil {
 		schema = object{"type": "boolean"}
+	}
+	if r.Download != nil {
+		return object{"application/octet-stream": object{"schema": object{}}}
 	}
 	content := object{jsonType: object{"schema": schema}}
 	if r.Kind == Read || r.Changed != nil {

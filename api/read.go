@@ -27,6 +27,9 @@ func (c *call) read() error {
 	if c.streams {
 		return c.stream(age)
 	}
+	if c.row.Download != nil {
+		return c.download(age)
+	}
 	if c.row.Ask != nil {
 		answer, err := c.row.Ask(c.req)
 		if err == nil {

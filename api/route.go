@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -80,6 +81,8 @@ type Route struct {
 	View func(v *state.View, r *Request) (any, error)
 	// Ask answers a Read from what this server knows besides the catalog.
 	Ask func(r *Request) (any, error)
+	// Download answers a Read by bytes that are made while they are sent.
+	Download func(r *Request) (*Download, error)
 	// Command makes a Write's command. The answer to one that took effect is true,
 	// unless Render has another.
 	Command func(r *Request) (catalog.Command, error)
@@ -176,6 +179,15 @@ type Lines struct {
 	Next func(ctx context.Context) ([]byte, error)
 	// Close is called when nobody reads on.
 	Close func()
+}
+
+// Download is a body of any size. It is always sent as it is, and a caller that
+// does not accept it in time is cut off.
+type Download struct {
+	ContentType string
+	Index       uint64 // all up to it is in the answer
+	// Write writes the body. Where it fails the caller sees that it is cut short.
+	Write func(w io.Writer) error
 }
 
 // Raw is a body that is finished already.

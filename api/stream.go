@@ -34,7 +34,7 @@ const (
 
 // wantsStream says whether a request's caller wants a stream.
 func (r *row) wantsStream(req *http.Request) bool {
-	if req.Method != http.MethodGet || r.Kind != Read && r.Changed == nil {
+	if req.Method != http.MethodGet || r.Download != nil || r.Kind != Read && r.Changed == nil {
 		return false
 	}
 	for _, accepted := range req.Header["Accept"] {

@@ -55,8 +55,8 @@ func newApp(in io.Reader, out, errOut io.Writer) *cli.App {
 		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}},
 		Commands: []*cli.Command{
 			agentCommand(), catalogCommand(), forceLeaveCommand(), infoCommand(), joinCommand(), keygenCommand(),
-			leaveCommand(), membersCommand(), operatorCommand(), reloadCommand(), servicesCommand(), validateCommand(),
-			versionCommand(),
+			leaveCommand(), membersCommand(), operatorCommand(), reloadCommand(), servicesCommand(), snapshotCommand(),
+			validateCommand(), versionCommand(),
 		},
 	}
 	app.CustomAppHelpTemplate = literal(usage(app))
