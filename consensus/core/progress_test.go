@@ -85,6 +85,9 @@ func TestProgress_WhatIsLostIsMadeGoodWithinHeartbeats(t *testing.T) {
 				}
 				c.deliver(0)
 			}
+			if len(c.check.breaches) > 0 {
+				t.Fatal(c.check.breaches)
+			}
 			took, most := c.now.Sub(start), core.Duration(2+bits.OnesCount(uint(mask)))*core.DefaultTiming().Heartbeat
 			if took > most {
 				t.Fatalf("lost by mask %b: nothing is committed after %d ms, want it within %d ms", mask, took/ms, most/ms)
