@@ -560,8 +560,8 @@ func snapshots(s *scene) {
 	}
 }
 
-// fiveServers loses the leader and another one to a partition, and one of the
-// majority by a kill after it healed.
+// fiveServers loses the leader and another one to a partition, again to kills, and
+// then for good, with their disks.
 func fiveServers(s *scene) {
 	leader := s.leaderAmong(s.servers)
 	few := []*agent{leader, s.others(leader)[0]}
@@ -585,4 +585,5 @@ func fiveServers(s *scene) {
 	}
 	s.leaderAmong(s.servers)
 	s.load.progress(100)
+	wipeTwo(s)
 }
