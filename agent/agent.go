@@ -38,6 +38,7 @@ type Agent struct {
 	uplink    *uplink
 	quorum    *quorum        // nil in client mode
 	sessions  *sessionTimers // nil in client mode
+	restorer  *restorer      // nil in client mode
 	bootstrap *bootstrapper
 	listeners []listener
 	dns       *dnsFront // nil where it is off
@@ -145,6 +146,7 @@ func (a *Agent) becomeServer() error {
 		Help: "Members that gossip took for failed and that answered this server, while it led.",
 	})
 	a.sessions = &sessionTimers{store: a.quorum.store, propose: a.quorum.Propose, confirm: a.quorum.ReadIndex, logger: a.logger}
+	a.restorer = newRestorer(a.quorum, a.lookAgain, a.logger)
 	if err := errors.Join(a.opts.Registry.Register(newCatalogMetrics(a.quorum.store)), a.opts.Registry.Register(a.contradictions)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
@@ -331,6 +333,7 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		}
 		duties := sync.WaitGroup{}
 		duties.Go(func() { a.sessions.run(lead) })
+		duties.Go(func() { a.restorer.run(lead) })
 		duties.Go(func() { a.keepSteady(lead) })
 		r.run(lead)
 		duties.Wait()
@@ -338,6 +341,16 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 			a.logger.Info("this server no longer leads", "term", term)
 		}
 	}
+}
+
+// lookAgain has the leader compare gossip with a catalog that is another one now,
+// and this agent its own services.
+func (a *Agent) lookAgain() {
+	select {
+	case a.nudge <- struct{}{}:
+	default: // it has been told already
+	}
+	a.syncer.Trigger()
 }
 
 // retryJoin joins the cluster; it ends the agent if it must not try any more.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -18,7 +19,7 @@ type stateMachine struct {
 
 // Apply implements consensus.FSM: a batch of committed entries becomes one
 // transaction of the store. Each result is a catalog.Result. Commands that only
-// a later release knows end this server.
+// a later release knows, or what they restore, end this server.
 func (m stateMachine) Apply(entries []core.Entry) ([]any, error) {
 	batch := make([]state.Entry, len(entries))
 	for i, e := range entries {
@@ -29,6 +30,9 @@ func (m stateMachine) Apply(entries []core.Entry) ([]any, error) {
 	}
 	out := make([]any, len(entries))
 	for i, r := range m.store.Apply(batch) {
+		if errors.Is(r.Err, catalog.ErrLaterRelease) {
+			return nil, fmt.Errorf("entry %d: %w", entries[i].Index, r.Err)
+		}
 		out[i] = r
 	}
 	return out, nil

@@ -51,10 +51,10 @@ func (a *Agent) openAPI() error {
 		deps.UI = ui.Handler()
 	}
 	var quorum operatorapi.Quorum
-	var replica snapshotapi.Replica
+	var snapshots snapshotapi.Replica
 	if a.quorum != nil {
-		users := usersQuorum{a.quorum, a.pool, a.nudge, a.logger}
-		deps.Replica, replica, quorum = users, users, quorumAPI{a}
+		deps.Replica, quorum = usersQuorum{a.quorum, a.pool, a.nudge, a.logger}, quorumAPI{a}
+		snapshots = snapshotAPI{a.quorum, a.restorer}
 	}
 	cfg := api.DefaultConfig()
 	cfg.Datacenter, cfg.NodeName = a.cfg.Datacenter, a.cfg.NodeName
@@ -73,7 +73,7 @@ func (a *Agent) openAPI() error {
 		sessionapi.Routes(a.sessions),
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),
 		operatorapi.Routes(quorum),
-		snapshotapi.Routes(replica),
+		snapshotapi.Routes(snapshots),
 	)
 	if err != nil {
 		return err

@@ -153,6 +153,12 @@ Where Muster answers differently, and why:
   Consul's HTTP API refuses, and a service is deleted by its ID alone. An operation
   without permission refuses the whole transaction with 403. With a
   `+"`Namespace`"+` or `+"`Partition`"+` other than default it is 400.
+- Snapshots: a restore goes through the log, and so happens on all servers or on none,
+  also while servers fail; what is damaged is refused with 400 (Consul: 500) and changes
+  nothing. Afterwards every `+"`ModifyIndex`"+` and every X-Consul-Index is that of the restore,
+  which is above all that the cluster and the archive had: none goes back, and no old
+  index fits a check-and-set. Sessions and lock-delays get their time anew. The
+  archive has Consul's form, which its CLI saves, but the state in it is Muster's.
 - Autopilot: `+"`ServerStabilizationTime`"+` is 0 by default (Consul 10s): a server gets its
   vote once rounds of replication have shown that it keeps up. Dead servers are
   removed where the rest can then bear more failures, so not the third of three;

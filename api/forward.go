@@ -119,6 +119,9 @@ func (c *call) pass(addr string) error {
 	defer resp.Body.Close()
 	if resp.Header.Get(notDoneHeader) != "" {
 		c.s.deps.Cluster.Failed(addr)
+		if c.upload.begun() {
+			return &statusError{http.StatusInternalServerError, errNoLeader.Text + ": nothing was done; send the request again"}
+		}
 		return fmt.Errorf("%w: server %s says so", errNoLeader, addr)
 	}
 	c.relay(resp)
@@ -148,7 +151,12 @@ func (c *call) outbound(addr string) *http.Request {
 	}
 	out.Header.Set(hopsHeader, strconv.Itoa(c.hops-1))
 	out.Header.Set(agentHeader, c.req.Agent)
-	out.TransferEncoding, out.ContentLength = nil, int64(len(c.req.Body))
+	out.TransferEncoding = nil
+	if c.upload != nil {
+		out.Body = c.upload // as long as the caller says
+		return out
+	}
+	out.ContentLength = int64(len(c.req.Body))
 	// With GetBody the transport sends a request again that the other side is
 	// known not to have looked at: its connection was closing.
 	out.GetBody = func() (io.ReadCloser, error) {

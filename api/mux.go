@@ -84,6 +84,9 @@ func (r *Route) validate() error {
 	if r.Filter != nil && !slices.ContainsFunc(r.Params, func(p Param) bool { return p.Name == "filter" }) {
 		return fmt.Errorf("api: route %s %s has a filter that is not among its parameters, so that answers would be kept without it", r.Method, r.Path)
 	}
+	if r.Upload && r.Lead == nil {
+		return fmt.Errorf("api: route %s %s has an upload that nothing reads", r.Method, r.Path)
+	}
 	if r.Doc == "" || !strings.HasPrefix(r.Path, "/v1/") {
 		return fmt.Errorf("api: route %s %s needs a path below /v1/ and a line of documentation", r.Method, r.Path)
 	}

@@ -71,6 +71,9 @@ func (r *Route) describe(types schemas) object {
 			"default": object{"description": "what was wrong", "content": object{"text/plain": object{"schema": object{"type": "string"}}}},
 		},
 	}
+	if r.Upload {
+		op["requestBody"] = object{"content": object{"application/octet-stream": object{"schema": object{}}}}
+	}
 	if r.Body != nil {
 		op["requestBody"] = object{"content": object{jsonType: object{"schema": types.of(r.Body)}}}
 	}

@@ -115,6 +115,10 @@ type Route struct {
 	// A nil Answer may be anything, with a nil Body there is none.
 	Answer any
 	Body   any
+	// Upload says that Lead reads the body itself, of any size, a piece at a time. What
+	// was read once is not sent again: a request of which a part was read fails
+	// where it would have been tried again.
+	Upload bool
 	// Limit says which bound there is on the size of the body.
 	Limit Limit
 	// Current makes an Ask wait until this server knows what any other knew
@@ -135,8 +139,9 @@ type Request struct {
 	Accept  string // the header
 	Agent   string // the node name of the agent that was asked first
 	Authz   acl.Authorizer
-	Body    []byte // of all methods but GET
-	Streams bool   // the answer goes out as events, whose data is JSON
+	Body    []byte    // of all methods but GET, unless the row has Upload
+	Upload  io.Reader // the body, where the row has Upload
+	Streams bool      // the answer goes out as events, whose data is JSON
 
 	// Read says how current the answer is that Render gets of a ReadOnly command. It
 	// is nil for one that was committed, or would have changed nothing.

@@ -47,7 +47,9 @@ func TestBody_TooLargeIsRefusedWithinTheLimitRead(t *testing.T) {
 			req.ContentLength = length
 			w := httptest.NewRecorder()
 			r.users.ServeHTTP(w, req)
-			if w.Code != 413 || !strings.Contains(w.Body.String(), "max size: 524288 bytes") {
+			if route.Upload && w.Code == 400 {
+				// Its size has no bound, but what begins wrong isn't read on.
+			} else if w.Code != 413 || !strings.Contains(w.Body.String(), "max size: 524288 bytes") {
 				t.Errorf("%s, %s: %d %s", path, name, w.Code, w.Body)
 			}
 			if read := 1<<30 - body.left; read > 513<<10 {

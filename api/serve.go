@@ -19,10 +19,11 @@ type call struct {
 	r       *http.Request
 	row     *row
 	req     *Request
-	cluster bool // it came in on the cluster port
-	hops    int  // how many more times it may be passed on
-	streams bool // it is answered by a stream
-	kept    bool // the answer was there already
+	cluster bool    // it came in on the cluster port
+	hops    int     // how many more times it may be passed on
+	streams bool    // it is answered by a stream
+	kept    bool    // the answer was there already
+	upload  *upload // of a row that has it
 
 	cmd    catalog.Command // of a row that MayRead, once it is made
 	status int             // what was answered
@@ -90,7 +91,12 @@ func (c *call) run() error {
 		return err
 	}
 	defer leave()
-	if c.r.Method != http.MethodGet {
+	switch {
+	case c.row.Upload:
+		c.upload = newUpload(c.w, c.r)
+		c.req.Upload = c.upload
+		defer c.upload.end()
+	case c.r.Method != http.MethodGet:
 		if c.req.Body, err = c.body(); err != nil {
 			return err
 		}

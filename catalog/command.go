@@ -5,7 +5,7 @@ package catalog
 type Op uint8
 
 // The commands. One row of the apply table in catalog/state each, but for OpTxn,
-// whose operations are rows of it.
+// whose operations are rows of it, and OpRestore, which replaces all.
 const (
 	OpRegister    Op = 1
 	OpDeregister  Op = 2
@@ -20,7 +20,9 @@ const (
 
 	OpTxn Op = 9
 
-	lastOp = OpTxn
+	OpRestore Op = 10
+
+	lastOp = OpRestore
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

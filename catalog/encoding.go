@@ -96,6 +96,8 @@ func newCommand(op Op) Command {
 		return new(SetAutopilot)
 	case OpTxn:
 		return new(Txn)
+	case OpRestore:
+		return new(Restore)
 	}
 	return nil
 }

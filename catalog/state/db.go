@@ -38,6 +38,8 @@ type db struct {
 	// cloning is held while a tree is cloned, which writes to the tree; reads don't
 	// look at what. All copies share it, as they share trees.
 	cloning *sync.Mutex
+
+	staging *staging // the restore under way; nil if there is none
 }
 
 // newDB returns an empty db that may be written to.
@@ -52,7 +54,7 @@ func newDB() *db {
 // begin returns a copy to write to, which is its caller's alone. The original may be
 // read meanwhile and, where it is not published yet, be gone on with afterwards.
 func (d *db) begin() *db {
-	return &db{trees: slices.Clone(d.trees), own: make([]bool, len(d.trees)), cloning: d.cloning}
+	return &db{trees: slices.Clone(d.trees), own: make([]bool, len(d.trees)), cloning: d.cloning, staging: d.staging}
 }
 
 // publish ends the writing.

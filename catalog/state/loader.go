@@ -15,6 +15,8 @@ type loader struct {
 	writer
 	kind byte   // of the last record
 	last string // its key
+
+	staging *staging // the restore under way that the snapshot has
 }
 
 func (l *loader) load(kind byte, body []byte) error {
@@ -52,6 +54,10 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadLockDelay(body)
 	case recordAutopilot:
 		return l.loadAutopilot(body)
+	case recordStaged:
+		return l.loadStaged(body)
+	case recordStaging:
+		return l.loadStaging(body)
 	}
 	return fmt.Errorf("unknown kind %d", kind)
 }
@@ -68,8 +74,8 @@ func (l *loader) ascends(key string) error {
 // known checks that an index isn't one that is yet to come.
 func (l *loader) known(indexes ...uint64) error {
 	for _, index := range indexes {
-		if index == 0 || index > l.meta.Applied {
-			return fmt.Errorf("index %d is not from 1 to the last applied, %d", index, l.meta.Applied)
+		if index == 0 || index > l.meta.index() {
+			return fmt.Errorf("index %d is not from 1 to the last applied, %d", index, l.meta.index())
 		}
 	}
 	return nil
@@ -80,18 +86,23 @@ func (l *loader) loadMeta(body []byte) error {
 	if err := catalog.Unmarshal(body, &m); err != nil {
 		return err
 	}
-	if floor := max(m.Floor, m.KVFloor); floor > m.Applied {
-		return fmt.Errorf("the floor %d is above the last applied index %d", floor, m.Applied)
+	row, err := m.row()
+	if err != nil {
+		return err
+	}
+	if floor := max(m.Floor, m.KVFloor); floor > row.index() {
+		return fmt.Errorf("the floor %d is above the last applied index %d", floor, row.index())
 	}
 	if len(m.Lists) > lists {
 		return fmt.Errorf("it has %d topics of lists, this build knows %d", len(m.Lists), lists)
 	}
 	for _, index := range m.Lists {
-		if index > m.Applied {
-			return fmt.Errorf("the index %d of a list is above the last applied index %d", index, m.Applied)
+		if index > row.index() {
+			return fmt.Errorf("the index %d of a list is above the last applied index %d", index, row.index())
 		}
 	}
-	l.meta = metaRow{Applied: m.Applied, Floor: m.Floor, KVFloor: m.KVFloor}
+	l.meta = row
+	l.meta.Floor, l.meta.KVFloor = m.Floor, m.KVFloor
 	copy(l.meta.Lists[:], m.Lists)
 	return nil
 }

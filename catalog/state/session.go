@@ -194,8 +194,11 @@ func (l *loader) loadLockDelay(body []byte) error {
 }
 
 // complete checks what can't be before all records are there: that whoever holds
-// an entry is.
+// an entry is, and that a restore under way is whole.
 func (l *loader) complete() error {
+	if l.staging != nil && l.db.staging == nil {
+		return errors.New("it has part of a restore, and not how far that is")
+	}
 	for e := range each[*catalog.KVPair](l.reader, tableKV, bySessionPrefix, "") {
 		if l.session(e.Session) == nil {
 			return fmt.Errorf("the key %q is held by a session %q that isn't there", e.Key, e.Session)

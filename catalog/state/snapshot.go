@@ -54,7 +54,10 @@ const (
 
 	recordAutopilot = 12
 
-	lastRecord = recordAutopilot
+	recordStaged  = 13 // a record that a restore has loaded
+	recordStaging = 14 // how far the restore is
+
+	lastRecord = recordStaging
 )
 
 // recordNames say what the records of a kind are, for people.
@@ -62,6 +65,7 @@ var recordNames = [lastRecord + 1]string{
 	recordMeta: "Meta", recordNode: "Node", recordService: "Service", recordCheck: "Check",
 	recordTopic: "Index", recordSource: "Source", recordCoord: "Coordinate", recordKV: "KVS",
 	recordKVGone: "Tombstone", recordSession: "Session", recordDelay: "LockDelay", recordAutopilot: "Autopilot",
+	recordStaged: "Staged", recordStaging: "Staging",
 }
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -71,6 +75,7 @@ type (
 		Floor   uint64
 		Lists   []uint64
 		KVFloor uint64 `codec:",omitempty"`
+		Offset  uint64 `codec:",omitempty"`
 	}
 	serviceRecord struct {
 		Node    string
@@ -88,8 +93,17 @@ type Snapshot struct {
 // Snapshot returns the whole state as it is now, at no cost.
 func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.read()} }
 
-// Index is the index of the last entry that the snapshot has seen.
-func (s *Snapshot) Index() uint64 { return s.reader.meta().Applied }
+// Backup returns the catalog as it is now, at no cost: a Snapshot without what a
+// restore under way has loaded.
+func (s *Store) Backup() *Snapshot {
+	catalog := *s.db.Load()
+	catalog.staging = nil
+	return &Snapshot{reader{&catalog}}
+}
+
+// Index is the index of the last entry that the snapshot has seen, as the catalog
+// counts.
+func (s *Snapshot) Index() uint64 { return s.reader.meta().index() }
 
 // Close lets go of the state, so that what has changed since can be freed.
 func (s *Snapshot) Close() { s.reader = reader{} }
@@ -100,42 +114,61 @@ func (s *Snapshot) WriteTo(out io.Writer) (int64, error) {
 		return 0, errors.New("write snapshot: it is closed")
 	}
 	w := newRecordWriter(out)
-	meta := s.reader.meta()
-	w.record(recordMeta, metaRecord{meta.Applied, meta.Floor, moved(meta.Lists[:]), meta.KVFloor})
-	for n := range each[*catalog.Node](s.reader, tableNodes, byIDPrefix, "") {
-		w.record(recordNode, n)
-	}
-	for row := range each[*serviceRow](s.reader, tableServices, byIDPrefix, "") {
-		w.record(recordService, serviceRecord{row.node, *row.service})
-	}
-	for c := range each[*catalog.Check](s.reader, tableChecks, byIDPrefix, "") {
-		w.record(recordCheck, c)
-	}
-	for t := range each[*topicRow](s.reader, tableTopics, byIDPrefix, "") {
-		w.record(recordTopic, t)
-	}
-	for src := range each[*sourceRow](s.reader, tableSources, byIDPrefix, "") {
-		w.record(recordSource, src)
-	}
-	for c := range each[*catalog.NodeCoordinate](s.reader, tableCoords, byIDPrefix, "") {
-		w.record(recordCoord, c)
-	}
-	for e := range each[*catalog.KVPair](s.reader, tableKV, byIDPrefix, "") {
-		w.record(recordKV, e)
-	}
-	for g := range each[*goneRow](s.reader, tableKVGone, byIDPrefix, "") {
-		w.record(recordKVGone, g)
-	}
-	for e := range each[*catalog.Session](s.reader, tableSessions, byIDPrefix, "") {
-		w.record(recordSession, e)
-	}
-	for d := range each[*catalog.LockDelay](s.reader, tableDelays, byIDPrefix, "") {
-		w.record(recordDelay, d)
-	}
-	if a := s.reader.autopilot(); a != nil {
-		w.record(recordAutopilot, a)
+	s.reader.records(s.reader.meta(), w.record)
+	if staging := s.reader.db.staging; staging != nil {
+		staging.records(w)
 	}
 	return w.end()
+}
+
+// records gives the record of each row, in their order.
+func (r reader) records(meta *metaRow, give func(kind byte, row any)) {
+	give(recordMeta, metaRecord{meta.Applied, meta.Floor, moved(meta.Lists[:]), meta.KVFloor, meta.Offset})
+	for n := range each[*catalog.Node](r, tableNodes, byIDPrefix, "") {
+		give(recordNode, n)
+	}
+	for row := range each[*serviceRow](r, tableServices, byIDPrefix, "") {
+		give(recordService, serviceRecord{row.node, *row.service})
+	}
+	for c := range each[*catalog.Check](r, tableChecks, byIDPrefix, "") {
+		give(recordCheck, c)
+	}
+	for t := range each[*topicRow](r, tableTopics, byIDPrefix, "") {
+		give(recordTopic, t)
+	}
+	for src := range each[*sourceRow](r, tableSources, byIDPrefix, "") {
+		give(recordSource, src)
+	}
+	for c := range each[*catalog.NodeCoordinate](r, tableCoords, byIDPrefix, "") {
+		give(recordCoord, c)
+	}
+	for e := range each[*catalog.KVPair](r, tableKV, byIDPrefix, "") {
+		give(recordKV, e)
+	}
+	for g := range each[*goneRow](r, tableKVGone, byIDPrefix, "") {
+		give(recordKVGone, g)
+	}
+	for e := range each[*catalog.Session](r, tableSessions, byIDPrefix, "") {
+		give(recordSession, e)
+	}
+	for d := range each[*catalog.LockDelay](r, tableDelays, byIDPrefix, "") {
+		give(recordDelay, d)
+	}
+	if a := r.autopilot(); a != nil {
+		give(recordAutopilot, a)
+	}
+}
+
+// maxIndex bounds what a snapshot may say of an index, so that those that follow
+// it can be counted.
+const maxIndex = 1 << 62
+
+// row is the part of a metaRow that says where the state is.
+func (m *metaRecord) row() (metaRow, error) {
+	if m.Applied > maxIndex || m.Offset > maxIndex {
+		return metaRow{}, fmt.Errorf("it is at index %d in the log, and %d above in the catalog: no log comes so far", m.Applied, m.Offset)
+	}
+	return metaRow{Applied: m.Applied, Offset: m.Offset}, nil
 }
 
 // moved cuts off the lists at the end that have never moved, so that a list that

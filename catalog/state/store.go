@@ -58,13 +58,17 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 			continue
 		}
 		if results[i].Err == nil {
-			results[i] = w.apply(e.Index, commands[i])
+			results[i] = w.apply(e.Index+w.meta.Offset, commands[i])
 		}
 		w.meta.Applied = e.Index
 	}
 	w.insert(tableMeta, &w.meta)
 	s.db.Store(w.db.publish())
-	s.waiters.wake(w.moves)
+	if w.restored {
+		s.waiters.wakeAll()
+	} else {
+		s.waiters.wake(w.moves)
+	}
 	return results
 }
 
@@ -72,15 +76,29 @@ func (s *Store) Apply(es []Entry) []catalog.Result {
 // cmd. A command whose preview says neither Changed nor Err needs no log entry
 // if it was made of a state that a linearizable read may answer from.
 func (s *Store) Preview(cmd catalog.Command) catalog.Result {
-	if t, ok := cmd.(*catalog.Txn); ok {
-		return s.previewTxn(t)
+	switch cmd := cmd.(type) {
+	case *catalog.Txn:
+		w := s.copy()
+		return w.transact(w.meta.index()+1, cmd)
+	case *catalog.Restore:
+		w := s.copy()
+		return w.restore(w.meta.index()+1, cmd)
 	}
 	p := planCommand(s.read(), cmd)
 	return p.result()
 }
 
-// Index is the index of the last applied entry.
-func (s *Store) Index() uint64 { return s.read().meta().Applied }
+// copy gives a writer to a copy that nobody keeps.
+func (s *Store) copy() *writer {
+	w := &writer{reader: s.read()}
+	w.meta = *w.reader.meta()
+	w.db = w.db.begin()
+	return w
+}
+
+// Index is the index of the last applied entry, as the catalog counts: since a
+// restore that may be above its index in the log, never below.
+func (s *Store) Index() uint64 { return s.read().meta().index() }
 
 // View returns a consistent view of the whole store as it is now.
 func (s *Store) View() *View {

@@ -71,7 +71,8 @@ type goneRow struct {
 
 // metaRow is what the store knows about itself.
 type metaRow struct {
-	Applied uint64        // index of the last applied entry
+	Applied uint64        // index in the log of the last applied entry
+	Offset  uint64        // what the catalog's indexes are above the log's, since a restore
 	Floor   uint64        // index of every topic that has no row; see writer.bury
 	Lists   [lists]uint64 // indexes of the topics that are about whole lists; see listOf
 	Gone    int           // topic rows that are marked so
@@ -82,6 +83,9 @@ type metaRow struct {
 	Services int         // names of services that have an instance
 	Checks   [states]int // checks by state; see stateOf
 }
+
+// index is where the catalog is.
+func (m *metaRow) index() uint64 { return m.Applied + m.Offset }
 
 // states is the number of states that a check can be in.
 const states = 3

@@ -14,14 +14,6 @@ func (w *writer) applyTxn(index uint64, t *catalog.Txn) catalog.Result {
 	return result
 }
 
-// previewTxn carries a transaction out on a copy that nobody keeps.
-func (s *Store) previewTxn(t *catalog.Txn) catalog.Result {
-	w := writer{reader: s.read()}
-	w.meta = *w.reader.meta()
-	w.db = w.db.begin()
-	return w.transact(w.meta.Applied+1, t)
-}
-
 // transact carries out the operations of a transaction as entry index's. Where one
 // fails, the others are tried all the same, so that a caller hears of all its
 // faults at once; what they wrote is for the caller of transact to drop, as is

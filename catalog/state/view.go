@@ -43,9 +43,9 @@ func (v *View) Index() uint64 { return max(v.index, 1) }
 // Topics are the topics read so far, each once.
 func (v *View) Topics() []Topic { return v.topics }
 
-// Applied is the index of the last entry that this view has seen. It reads no
-// topic.
-func (v *View) Applied() uint64 { return v.indexes.Applied }
+// Applied is the index of the last entry that this view has seen, as the catalog
+// counts. It reads no topic.
+func (v *View) Applied() uint64 { return v.indexes.index() }
 
 // Read notes that an answer depends on a topic. Methods do so by themselves; a
 // caller may want it where an answer says that there is nothing.

@@ -27,12 +27,17 @@ type writer struct {
 	index uint64 // of the entry that is being applied
 	moves []move // of the whole transaction; moves[begin:] are this entry's
 	begin int
+
+	restored bool // the whole catalog was replaced: everybody is to look again
 }
 
-// apply carries out a command as entry index's.
+// apply carries out a command as entry index's, in the catalog's count.
 func (w *writer) apply(index uint64, cmd catalog.Command) catalog.Result {
-	if t, ok := cmd.(*catalog.Txn); ok {
-		return w.applyTxn(index, t)
+	switch cmd := cmd.(type) {
+	case *catalog.Txn:
+		return w.applyTxn(index, cmd)
+	case *catalog.Restore:
+		return w.restore(index, cmd)
 	}
 	p := planCommand(w.reader, cmd)
 	if p.changes() {

@@ -36,6 +36,15 @@ func snapshotCommand() *cli.Command {
 			},
 			Action: inspectSnapshot,
 		}, {
+			Name:      "restore",
+			Usage:     "Replaces the catalog by a backup",
+			ArgsUsage: "FILE",
+			Description: "Verifies a backup, and replaces the whole catalog by it: on all servers at one index, or not at all. What was in the " +
+				"catalog before is lost. Agents that are running put their own services back within a minute or so; nodes that " +
+				"are not members of the cluster are removed about as soon.",
+			Flags:  queryFlags(),
+			Action: restoreSnapshot,
+		}, {
 			Name:      "save",
 			Usage:     "Saves a backup of the catalog",
 			ArgsUsage: "FILE",
@@ -140,6 +149,33 @@ func saveVerified(path string, from io.Reader) (_ *archive.Report, err error) {
 		return nil, fmt.Errorf("what the agent sent is no whole snapshot: %w", err)
 	}
 	return report, os.Rename(f.Name(), path)
+}
+
+func restoreSnapshot(c *cli.Context) error {
+	path, err := oneFile(c)
+	if err != nil {
+		return err
+	}
+	client, err := newClient(c)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return failure("Error opening snapshot file: %v", err)
+	}
+	defer f.Close()
+	if _, err := archive.Inspect(f, nil); err != nil {
+		return failure("Error restoring snapshot: %v", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return failure("Error restoring snapshot: %v", err)
+	}
+	if err := client.Snapshot().Restore(nil, f); err != nil {
+		return failure("Error restoring snapshot: %v", err)
+	}
+	fmt.Fprintln(c.App.Writer, "Restored snapshot")
+	return nil
 }
 
 func inspectSnapshot(c *cli.Context) error {

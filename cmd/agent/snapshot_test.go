@@ -117,3 +117,29 @@ func TestByteSize(t *testing.T) {
 		}
 	}
 }
+
+func TestSnapshotRestore_SendsOnlyWhatIsWhole(t *testing.T) {
+	whole := backup(t)
+	path := filepath.Join(t.TempDir(), "a.snap")
+	a := serve(t, map[string]string{"PUT /v1/snapshot": ""})
+	for name, c := range map[string]struct {
+		data []byte
+		code int
+		out  string
+	}{"whole": {whole, 0, "Restored snapshot\n"}, "damaged": {whole[:len(whole)-9], 1, ""}} {
+		if err := os.WriteFile(path, c.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, errOut, code := muster(t, "snapshot", "restore", path); code != c.code || out != c.out {
+			t.Errorf("%s: %d %q %q", name, code, out, errOut)
+		}
+	}
+	if len(a.requests) != 1 || a.requests[0] != "PUT /v1/snapshot "+string(whole) {
+		t.Errorf("%d requests were sent", len(a.requests))
+	}
+	for _, args := range [][]string{{}, {path + "x"}} {
+		if _, errOut, code := muster(t, append([]string{"snapshot", "restore"}, args...)...); code != 1 || errOut == "" {
+			t.Errorf("restore %q: %d %q", args, code, errOut)
+		}
+	}
+}
