@@ -174,6 +174,11 @@ func (a *Agent) openLocal() error {
 	if a.state, err = local.New(cfg); err != nil {
 		return err
 	}
+	a.undo = append(a.undo, func() {
+		if err := a.state.Close(); err != nil {
+			a.opts.Logger.Error("close what is registered with this agent", "error", err)
+		}
+	})
 	a.events.state = a.state // before Run, and so before any event comes
 	if err := a.state.Load(a.cfg.Definitions); err != nil {
 		return err

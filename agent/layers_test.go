@@ -29,7 +29,7 @@ var layers = map[string][]string{
 	"consensus/planted":   {},
 	"consensus/campaign":  {"consensus/sim"},
 	"consensus/sim":       {"consensus", "consensus/core", "consensus/wal", "consensus/wal/memfs", "consensus/transport"},
-	"agent/local":         {"catalog", "agent/checks"},
+	"agent/local":         {"catalog", "agent/checks", "consensus/core", "consensus/wal"},
 	"api":                 {"catalog", "catalog/state", "catalog/acl"},
 	"api/agentapi":        {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/catalogapi":      {"api", "catalog", "catalog/state", "catalog/acl"},

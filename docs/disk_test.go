@@ -9,7 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"muster/agent/checks"
+	"muster/agent/local"
 	"muster/catalog"
 	"muster/catalog/state"
 	"muster/consensus"
@@ -242,4 +245,31 @@ func identityExamples(t testing.TB, made map[string]*table) {
 	b.text.WriteString(strings.TrimSpace(string(promise)) + "\n")
 	b.at = len(promise)
 	made["promise"] = b
+	made["registrations"] = registrations(t)
+}
+
+// registrations gives the entries of an agent with one service and its check.
+func registrations(t testing.TB) *table {
+	t.Helper()
+	disk := memfs.New()
+	cfg := local.DefaultConfig()
+	cfg.Node, cfg.DataDir, cfg.FS = catalog.Node{Node: "n1"}, "/data", disk
+	s, err := local.New(cfg)
+	must(t, err)
+	must(t, s.AddCheck(checks.Definition{Name: "disk", TTL: time.Minute}, local.Options{Token: "secret"}))
+	must(t, s.RemoveCheck("disk"))
+	must(t, s.Close())
+	l, found, err := wal.Open(disk, "/data/registrations", wal.DefaultConfig())
+	must(t, err)
+	entries, err := l.Entries(1, found.LastIndex, 1<<20)
+	must(t, err)
+	must(t, l.Close())
+	var all []byte
+	for _, e := range entries {
+		all = append(all, e.Data...)
+	}
+	b := newTable(all)
+	b.text.Write(all)
+	b.at = len(all)
+	return b
 }

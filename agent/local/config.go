@@ -10,6 +10,7 @@ import (
 
 	"muster/agent/checks"
 	"muster/catalog"
+	"muster/consensus/wal"
 )
 
 // Config says how an agent keeps its services and checks.
@@ -18,6 +19,8 @@ type Config struct {
 	Node catalog.Node
 	// DataDir is where registrations are kept; "" keeps them in memory only.
 	DataDir string
+	// FS is the file system that DataDir is in; nil is the host's.
+	FS wal.FS
 	// CheckUpdateInterval is how long an output that changed without the status
 	// waits before it is sent to the catalog: 5 minutes by default, 0 sends it at once.
 	CheckUpdateInterval time.Duration

@@ -37,21 +37,26 @@
 //
 // # Files
 //
-// Below DataDir, each written beside, synced and renamed, mode 0600, named by the
-// SHA-256 of the folded ID, JSON:
+// Below DataDir, mode 0600:
 //
-//	services/<hash>      a service registered over HTTP
-//	checks/<hash>        a check registered over HTTP, alone or with its service
-//	checks/state/<hash>  the last report on a TTL check, and until when it counts
-//	sync-sequence        the highest sequence number that may have been used
+//	registrations/  what was registered over HTTP, and the last reports on TTL checks
+//	sync-sequence   the highest sequence number that may have been used
 //
-// A service's checks are written before it and removed after it, and a check
-// without its service is dropped at the next start: whatever moment the machine
-// stops at, no service comes back without the checks it was registered with.
+// The registrations are a journal in a log of package wal: one batch, with one
+// sync, for all whose registrations wait by then. A service and the checks it is
+// registered with are one entry, found again whole or not at all. The journal is
+// written anew when what became of its records outweighs them. docs/formats.md
+// says what is in it, journaldisk.go how it is read.
+//
+// Memory comes before the disk, and the answer after it. So the catalog may hear of
+// a registration that a crash takes away; nobody was told of it, and the first
+// full sync removes it. When a write fails those who wait for it are told, and
+// the next registration is refused unless all that memory holds can be
+// written; so a disk that is full for a while costs nothing that was acknowledged.
 //
 // # Invariants
 //
-//   - A registration that returned nil is on disk (unless DataDir is empty) and
+//   - A registration that returned nil is on disk (unless DataDir is empty), and
 //     reaches the catalog as soon as a server does, or is replaced or removed by
 //     a later one.
 //   - IDs are compared without regard to case, as in the catalog.

@@ -45,7 +45,15 @@ func open(t testing.TB, dir string, defs local.Definitions, options ...func(*loc
 	if err := s.Load(defs); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { ok(t, s.Close()) })
 	return s
+}
+
+// reopen stops a state and makes one from what it left.
+func reopen(t testing.TB, s *local.State, dir string, defs local.Definitions, options ...func(*local.Config)) *local.State {
+	t.Helper()
+	ok(t, s.Close())
+	return open(t, dir, defs, options...)
 }
 
 // start runs components until the test ends.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"muster/agent/checks"
@@ -24,19 +26,14 @@ type checkRecord struct {
 	Token       string
 }
 
-// persist keeps a registration over HTTP on disk, and takes away the files of
-// one that config files define from now on. Checks go before their service: one
-// that comes back alone after a crash is dropped, a service never comes back
-// without its checks. The caller holds changes.
+// persist keeps a registration over HTTP, and forgets what was kept of one that
+// config files define from now on. The caller holds changes.
 func (s *State) persist(r *registration, fresh []checks.Definition) error {
 	for _, d := range fresh {
-		var err error
-		if key := catalog.Fold(d.CheckID); r.options.Source == SourceAPI {
-			err = s.disk.put(checksDir, key, checkRecord{Definition: d, Token: r.options.Token})
-		} else {
-			err = s.disk.remove(checksDir, key)
-		}
-		if err != nil {
+		key := catalog.Fold(d.CheckID)
+		if r.options.Source != SourceAPI {
+			s.journal.remove(checkRecords, key)
+		} else if err := s.journal.put(checkRecords, key, checkRecord{Definition: d, Token: r.options.Token}); err != nil {
 			return err
 		}
 	}
@@ -45,7 +42,8 @@ func (s *State) persist(r *registration, fresh []checks.Definition) error {
 	}
 	key := catalog.Fold(r.service.ID)
 	if r.options.Source != SourceAPI {
-		return s.disk.remove(servicesDir, key)
+		s.journal.remove(serviceRecords, key)
+		return nil
 	}
 	s.mu.RLock()
 	svc := s.services[key]
@@ -54,34 +52,32 @@ func (s *State) persist(r *registration, fresh []checks.Definition) error {
 	if kept {
 		return nil
 	}
-	return s.disk.put(servicesDir, key, serviceRecord{Service: r.service, Token: r.options.Token, SidecarOf: r.options.sidecarOf})
+	return s.journal.put(serviceRecords, key, serviceRecord{Service: r.service, Token: r.options.Token, SidecarOf: r.options.sidecarOf})
 }
 
 // Load fills the state from disk and config files, once, before Run. A kept
 // registration that config files now define is dropped. A record that can't be
-// read or is no longer allowed is logged and left where it is; a fault in the
+// read or is no longer allowed is logged and kept; a fault in the
 // definitions is an error.
 func (s *State) Load(defs Definitions) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
+	return s.change(func() error { return s.load(defs) })
+}
+
+// load does Load's work. The caller holds changes.
+func (s *State) load(defs Definitions) error {
 	s.recalled = map[string]ttlRecord{}
 	defer func() { s.recalled = nil }()
-	if err := errors.Join(s.loadReports(), s.loadServices()); err != nil {
-		return err
-	}
+	s.loadReports()
+	s.loadServices()
 	kept := s.Services()
 	if err := s.reload(defs); err != nil {
 		return err
 	}
 	// Checks come last: they may belong to services of either sort.
-	if err := s.loadChecks(kept); err != nil {
-		return err
-	}
+	s.loadChecks(kept)
 	for key := range s.recalled {
 		if _, ok := s.Check(key); !ok {
-			if err := s.disk.remove(stateDir, key); err != nil {
-				return err
-			}
+			s.journal.remove(reportRecords, key)
 		}
 	}
 	return nil
@@ -91,30 +87,34 @@ func (s *State) Load(defs Definitions) error {
 // those no longer there are removed, those unchanged are left to run. It says
 // all that is wrong with them at once, and then has changed nothing.
 func (s *State) Reload(defs Definitions) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	return s.reload(defs)
+	return s.change(func() error { return s.reload(defs) })
 }
 
-func (s *State) unreadable(path string, err error) {
-	s.log.Error("a registration can't be restored; register it again, or repair or remove the file", "file", path, "error", err)
+// restore has each record of a kind taken, in the order of their IDs.
+func (s *State) restore(kind recordKind, take func(record []byte) error) {
+	records := s.journal.records(kind)
+	for _, id := range slices.Sorted(maps.Keys(records)) {
+		if err := take(records[id]); err != nil {
+			s.log.Error("what was registered can't be restored; register it again", string(kind), id, "error", err)
+		}
+	}
 }
 
-func (s *State) loadReports() error {
-	return s.disk.each(stateDir, func(data []byte) error {
+func (s *State) loadReports() {
+	s.restore(reportRecords, func(record []byte) error {
 		var r ttlRecord
-		if err := json.Unmarshal(data, &r); err != nil {
+		if err := json.Unmarshal(record, &r); err != nil {
 			return err
 		}
 		s.recalled[catalog.Fold(r.CheckID)] = r
 		return nil
-	}, s.unreadable)
+	})
 }
 
-func (s *State) loadServices() error {
-	return s.disk.each(servicesDir, func(data []byte) error {
+func (s *State) loadServices() {
+	s.restore(serviceRecords, func(record []byte) error {
 		var r serviceRecord
-		if err := json.Unmarshal(data, &r); err != nil {
+		if err := json.Unmarshal(record, &r); err != nil {
 			return err
 		}
 		if r.Service == nil {
@@ -127,20 +127,20 @@ func (s *State) loadServices() error {
 		}
 		s.put(reg.service, nil, o)
 		return nil
-	}, s.unreadable)
+	})
 }
 
 // loadChecks brings back the kept checks, but for those that config files define
 // by now, alone or by taking over the service that they were registered with.
 // kept are the services that came from disk.
-func (s *State) loadChecks(kept map[string]*catalog.Service) error {
+func (s *State) loadChecks(kept map[string]*catalog.Service) {
 	taken := map[string]bool{}
 	for id := range kept {
 		taken[catalog.Fold(id)] = s.sourceOf(id) == SourceConfig
 	}
-	return s.disk.each(checksDir, func(data []byte) error {
+	s.restore(checkRecords, func(record []byte) error {
 		var r checkRecord
-		if err := json.Unmarshal(data, &r); err != nil {
+		if err := json.Unmarshal(record, &r); err != nil {
 			return err
 		}
 		d, o := r.Definition, Options{Source: SourceAPI, Token: r.Token}
@@ -150,7 +150,8 @@ func (s *State) loadChecks(kept map[string]*catalog.Service) error {
 		case d.CheckID == "":
 			return errors.New("holds no check")
 		case defined, !known && d.ServiceID != "", taken[catalog.Fold(d.ServiceID)] && !r.Maintenance:
-			return s.disk.remove(checksDir, catalog.Fold(d.CheckID))
+			s.journal.remove(checkRecords, catalog.Fold(d.CheckID))
+			return nil
 		case r.Maintenance:
 			s.putMaintenance(d)
 		default:
@@ -161,7 +162,7 @@ func (s *State) loadChecks(kept map[string]*catalog.Service) error {
 			s.put(nil, []checks.Definition{d}, o)
 		}
 		return nil
-	}, s.unreadable)
+	})
 }
 
 // sourceOf says where a service came from, "" if there is none.
@@ -250,9 +251,7 @@ func (s *State) clear(services, checkIDs map[string]bool) error {
 		if _, ok := s.Check(key); !ok {
 			continue // it went with its service
 		}
-		if err := s.removeChecks([]string{key}); err != nil {
-			return err
-		}
+		s.removeChecks([]string{key})
 	}
 	return nil
 }

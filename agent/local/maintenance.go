@@ -17,35 +17,35 @@ const (
 // nobody runs, or ends it. The reason becomes the check's notes; one that is in
 // maintenance already keeps the reason it has.
 func (s *State) MaintainService(id string, on bool, reason string) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	svc, ok := s.Service(id)
-	if !ok {
-		return unknownService(id)
-	}
 	if reason == "" {
 		reason = serviceMaintenanceReason
 	}
-	return s.maintain(checks.Definition{
-		CheckID:   catalog.ServiceMaintenancePrefix + svc.ID,
-		Name:      serviceMaintenanceName,
-		Notes:     reason,
-		ServiceID: svc.ID,
-	}, on)
+	return s.change(func() error {
+		svc, ok := s.Service(id)
+		if !ok {
+			return unknownService(id)
+		}
+		return s.maintain(checks.Definition{
+			CheckID:   catalog.ServiceMaintenancePrefix + svc.ID,
+			Name:      serviceMaintenanceName,
+			Notes:     reason,
+			ServiceID: svc.ID,
+		}, on)
+	})
 }
 
 // MaintainNode does the same for the whole node.
 func (s *State) MaintainNode(on bool, reason string) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
 	if reason == "" {
 		reason = nodeMaintenanceReason
 	}
-	return s.maintain(checks.Definition{
-		CheckID: catalog.NodeMaintenance,
-		Name:    nodeMaintenanceName,
-		Notes:   reason,
-	}, on)
+	return s.change(func() error {
+		return s.maintain(checks.Definition{
+			CheckID: catalog.NodeMaintenance,
+			Name:    nodeMaintenanceName,
+			Notes:   reason,
+		}, on)
+	})
 }
 
 // maintain adds or removes a maintenance check. The caller holds changes.
@@ -56,12 +56,13 @@ func (s *State) maintain(d checks.Definition, on bool) error {
 	case is == on:
 		return nil
 	case !on:
-		return s.removeChecks([]string{key})
+		s.removeChecks([]string{key})
+		return nil
 	}
 	if err := s.newCheck(d, checks.TypeMaintenance).current.Validate(); err != nil {
 		return err // a reason without measure, or no text
 	}
-	if err := s.disk.put(checksDir, key, checkRecord{Definition: d, Maintenance: true}); err != nil {
+	if err := s.journal.put(checkRecords, key, checkRecord{Definition: d, Maintenance: true}); err != nil {
 		return err
 	}
 	s.putMaintenance(d)

@@ -86,6 +86,9 @@ func (g *game) boot() {
 		g.stop()
 	}
 	time.Sleep(time.Millisecond)
+	if g.agent != nil {
+		ok(g.t, g.agent.Close())
+	}
 	g.agent = open(g.t, g.dir, local.Definitions{})
 	g.stop = start(g.t, g.agent.Run, newSyncer(g.t, g.agent, g.f).Run)
 }

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"errors"
 	"reflect"
 	"slices"
 	"time"
@@ -19,20 +18,18 @@ func (s *State) AddService(svc catalog.Service, defs []checks.Definition, o Opti
 	if err != nil {
 		return err
 	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	all, err := s.withSidecar(r, nil)
-	for i := 0; i < len(all) && err == nil; i++ {
-		err = s.register(all[i])
-	}
-	return err
+	return s.change(func() error {
+		all, err := s.withSidecar(r, nil)
+		for i := 0; i < len(all) && err == nil; i++ {
+			err = s.register(all[i])
+		}
+		return err
+	})
 }
 
 // RemoveService removes a service with its checks and its sidecar.
 func (s *State) RemoveService(id string) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	return s.removeService(id)
+	return s.change(func() error { return s.removeService(id) })
 }
 
 // AddCheck registers or replaces a check of the node, or of the service that it
@@ -42,25 +39,26 @@ func (s *State) AddCheck(d checks.Definition, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if _, ok := s.Service(d.ServiceID); !ok && d.ServiceID != "" {
-		return catalog.Errorf(catalog.NotFound, "ServiceID %q does not exist", d.ServiceID)
-	}
-	return s.register(r)
+	return s.change(func() error {
+		if _, ok := s.Service(d.ServiceID); !ok && d.ServiceID != "" {
+			return catalog.Errorf(catalog.NotFound, "ServiceID %q does not exist", d.ServiceID)
+		}
+		return s.register(r)
+	})
 }
 
 // RemoveCheck removes a check.
 func (s *State) RemoveCheck(id string) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if _, ok := s.Check(id); !ok {
-		return unknownCheck(id)
-	}
-	return s.removeChecks([]string{catalog.Fold(id)})
+	return s.change(func() error {
+		if _, ok := s.Check(id); !ok {
+			return unknownCheck(id)
+		}
+		s.removeChecks([]string{catalog.Fold(id)})
+		return nil
+	})
 }
 
-// register takes a prepared registration: first onto disk, then into memory,
+// register takes a prepared registration: into the journal, into memory, and
 // then the checks begin to run. The caller holds changes.
 func (s *State) register(r *registration) error {
 	if r.options.Source == "" {
@@ -82,7 +80,8 @@ func (s *State) register(r *registration) error {
 		})
 	}
 	s.put(r.service, fresh, r.options)
-	return s.removeChecks(dropped)
+	s.removeChecks(dropped)
+	return nil
 }
 
 // put puts a service and checks into memory, all in one step so that the Syncer
@@ -211,9 +210,7 @@ func (s *State) removeService(id string) error {
 			return err
 		}
 	}
-	if err := s.disk.remove(servicesDir, key); err != nil {
-		return err
-	}
+	s.journal.remove(serviceRecords, key)
 	keys := s.checksOf(id, func(*check) bool { return true })
 	s.mu.Lock()
 	own := s.services[key].current.ID
@@ -222,19 +219,20 @@ func (s *State) removeService(id string) error {
 	ids := s.forget(keys)
 	s.announce()
 	s.mu.Unlock()
-	return s.retire(keys, ids)
+	s.retire(keys, ids)
+	return nil
 }
 
 // removeChecks removes checks by their folded IDs. The caller holds changes.
-func (s *State) removeChecks(keys []string) error {
+func (s *State) removeChecks(keys []string) {
 	if len(keys) == 0 {
-		return nil
+		return
 	}
 	s.mu.Lock()
 	ids := s.forget(keys)
 	s.announce()
 	s.mu.Unlock()
-	return s.retire(keys, ids)
+	s.retire(keys, ids)
 }
 
 // forget removes checks from memory and gives their IDs. The caller holds mu.
@@ -249,16 +247,13 @@ func (s *State) forget(keys []string) (ids []string) {
 	return ids
 }
 
-// retire stops checks that memory has forgotten, and removes their files. A file
-// that can't be removed brings its check back at the next start, unless its
-// service is gone.
-func (s *State) retire(keys, ids []string) error {
-	var faults []error
+// retire stops checks that memory has forgotten, and forgets their records.
+func (s *State) retire(keys, ids []string) {
 	for i, key := range keys {
 		s.runner.Remove(ids[i])
-		faults = append(faults, s.disk.remove(checksDir, key), s.disk.remove(stateDir, key))
+		s.journal.remove(checkRecords, key)
+		s.journal.remove(reportRecords, key)
 	}
-	return errors.Join(faults...)
 }
 
 // checksOf lists the folded IDs of a service's checks that a condition holds for.

@@ -34,11 +34,11 @@ func (s *State) UpdateTTL(id, status, output string) error {
 	return s.keepReport(id)
 }
 
-// keepReport keeps the status of a TTL check on disk. A service that says the
+// keepReport keeps the status of a TTL check, on disk soon. A service that says the
 // same again and again costs a write every quarter of its TTL only; what is on
 // disk then runs out that much earlier after a restart.
 func (s *State) keepReport(id string) error {
-	if s.disk == nil {
+	if s.journal == nil {
 		return nil
 	}
 	key := catalog.Fold(id)
@@ -50,7 +50,7 @@ func (s *State) keepReport(id string) error {
 	if now.Status == kept.Status && now.Output == kept.Output && now.Expires.Sub(kept.Expires) < slack {
 		return nil
 	}
-	if err := s.disk.putLossy(stateDir, key, now); err != nil {
+	if err := s.journal.later(reportRecords, key, now); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -115,11 +115,9 @@ func (s *State) reap(ctx context.Context) {
 }
 
 func (s *State) reapOnce(now time.Time) {
-	s.changes.Lock()
-	defer s.changes.Unlock()
 	for id, checkID := range s.overdue(now) {
 		s.log.Info("deregistering service: its check is critical for too long", "service", id, "check", checkID)
-		if err := s.removeService(id); err != nil {
+		if err := s.RemoveService(id); err != nil {
 			s.log.Error("deregister a critical service", "service", id, "error", err)
 		}
 	}

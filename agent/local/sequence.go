@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"time"
+
+	"muster/consensus/wal"
 )
 
 const (
@@ -21,7 +23,8 @@ const (
 // below the wall clock in microseconds, so that an agent which lost its disk but
 // kept its node ID is not taken for a late message of its own past.
 type sequence struct {
-	disk     *disk
+	fsys     wal.FS
+	path     string // "": nothing is kept
 	last     uint64
 	reserved uint64 // on disk; the last number that may be used
 }
@@ -30,17 +33,17 @@ type sequenceRecord struct{ Reserved uint64 }
 
 // openSequence reads what was reserved. Only the Syncer's goroutine uses the
 // sequence after that.
-func openSequence(d *disk, now time.Time) (*sequence, error) {
-	q := &sequence{disk: d}
-	if d != nil {
+func openSequence(fsys wal.FS, dataDir string, now time.Time) (*sequence, error) {
+	q := &sequence{fsys: fsys}
+	if dataDir != "" {
+		q.path = filepath.Join(dataDir, sequenceFile)
 		var r sequenceRecord
-		path := filepath.Join(d.dir, sequenceFile)
-		data, err := readFile(path)
+		data, err := wal.ReadFile(fsys, q.path, maxRecord)
 		if err == nil {
 			err = json.Unmarshal(data, &r)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read %s: %w; if the file is damaged remove it: the clock takes its place", path, err)
+			return nil, fmt.Errorf("read %s: %w; if the file is damaged remove it: the clock takes its place", q.path, err)
 		}
 		q.last = r.Reserved
 	}
@@ -61,8 +64,12 @@ func (q *sequence) next() (uint64, error) {
 
 func (q *sequence) reserve() error {
 	reserved := q.last + sequenceBlock
-	if q.disk != nil {
-		if err := writeFile(filepath.Join(q.disk.dir, sequenceFile), sequenceRecord{Reserved: reserved}, true); err != nil {
+	if q.path != "" {
+		data, err := json.Marshal(sequenceRecord{Reserved: reserved})
+		if err == nil {
+			err = wal.WriteFileAtomic(q.fsys, q.path, data, 0o600)
+		}
+		if err != nil {
 			return fmt.Errorf("reserve numbers for writes to the catalog: %w", err)
 		}
 	}

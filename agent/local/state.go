@@ -8,6 +8,7 @@ import (
 
 	"muster/agent/checks"
 	"muster/catalog"
+	"muster/consensus/wal"
 )
 
 // State is this agent's services and checks. Its methods may be called from any
@@ -16,12 +17,12 @@ type State struct {
 	cfg      Config
 	log      *slog.Logger
 	runner   *checks.Runner
-	disk     *disk
+	journal  *journal
 	sequence *sequence
 	metrics  *metrics
 
 	// changes makes registrations and TTL reports wait for each other. It is
-	// held over disk writes and calls of the runner, mu never is.
+	// held over calls of the runner, mu never is, and neither over disk writes.
 	changes sync.Mutex
 	// recalled are the TTL reports found on disk, by folded check ID, until
 	// Load is done; guarded by changes.
@@ -77,14 +78,17 @@ type check struct {
 	kept ttlRecord
 }
 
-// New makes an empty state, or says what is wrong with cfg. It makes the
-// directories below DataDir.
+// New makes an empty state, or says what is wrong with cfg. It opens the files
+// below DataDir, which Close closes.
 func New(cfg Config) (*State, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.FS == nil {
+		cfg.FS = wal.OS()
 	}
 	s := &State{
 		cfg:      cfg,
@@ -101,25 +105,47 @@ func New(cfg Config) (*State, error) {
 		UserAgent: cfg.UserAgent, OutputMaxSize: cfg.CheckOutputMaxSize, Report: s.observe, Watch: cfg.Watch, Logger: cfg.Logger,
 	})
 	var err error
-	if s.disk, err = openDisk(cfg.DataDir); err != nil {
-		return nil, err
-	}
-	if s.sequence, err = openSequence(s.disk, time.Now()); err != nil {
+	if s.sequence, err = openSequence(cfg.FS, cfg.DataDir, time.Now()); err != nil {
 		return nil, err
 	}
 	if s.metrics, err = newMetrics(cfg.Registerer, s); err != nil {
+		return nil, err
+	}
+	if s.journal, err = openJournal(cfg.FS, cfg.DataDir, cfg.Logger); err != nil {
 		return nil, err
 	}
 	s.touch(&s.nodeMark)
 	return s, nil
 }
 
-// Run runs the checks, and removes services that are critical for too long,
-// until ctx ends.
+// Close writes what is not on disk yet, the last reports on TTL checks, and
+// closes the files. Nothing may be registered after that.
+func (s *State) Close() error { return s.journal.close() }
+
+// change does what changes services or checks, after all changes before it. It
+// returns when they are on disk. Who waits for the disk holds no lock, so that
+// one write serves all who wait.
+func (s *State) change(do func() error) error {
+	s.changes.Lock()
+	err := s.journal.ready()
+	if err == nil {
+		err = do()
+	}
+	ticket := s.journal.end()
+	s.changes.Unlock()
+	if lost := s.journal.wait(ticket); err == nil {
+		err = lost
+	}
+	return err
+}
+
+// Run runs the checks, keeps the reports on them, and removes services that are
+// critical for too long, until ctx ends.
 func (s *State) Run(ctx context.Context) error {
-	var reaper sync.WaitGroup
-	reaper.Go(func() { s.reap(ctx) })
-	defer reaper.Wait()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { s.reap(ctx) })
+	helpers.Go(func() { s.journal.run(ctx) })
+	defer helpers.Wait()
 	return s.runner.Run(ctx)
 }
 
