@@ -194,6 +194,7 @@ func (r *reconciler) registration(old *catalog.Node, m gossip.Member, status, ou
 			Status: status, Output: output,
 		}},
 	}
+	cmd.Checks[0].Share()
 	if m.Server && status == catalog.StatusPassing {
 		cmd.Service = serversEntry(m)
 	}

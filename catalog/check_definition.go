@@ -35,6 +35,18 @@ type CheckDefinition struct {
 	TTL                            time.Duration       `json:",omitempty"`
 }
 
+// noDefinition is shared by the checks that have none, which most do: in a large
+// catalog it would stand for a good part of what each takes.
+var noDefinition CheckDefinition
+
+// NoDefinition returns the empty definition, which must not be written to.
+func NoDefinition() *CheckDefinition { return &noDefinition }
+
+// empty reports whether a definition says nothing; nil says nothing.
+func (d *CheckDefinition) empty() bool {
+	return d == nil || d == &noDefinition || d.same(&noDefinition)
+}
+
 // checkType names the kind of check that a definition describes, "" if none.
 func (d *CheckDefinition) checkType() string {
 	switch {
@@ -65,7 +77,7 @@ type plainDefinition CheckDefinition
 
 // MarshalJSON implements json.Marshaler.
 func (d CheckDefinition) MarshalJSON() ([]byte, error) {
-	if d.checkType() == "" && d.same(&CheckDefinition{}) {
+	if d.empty() {
 		return []byte("{}"), nil
 	}
 	text := func(v time.Duration) string {

@@ -93,7 +93,8 @@ func (c *Check) Same(o *Check) bool {
 		c.Interval == o.Interval &&
 		c.Timeout == o.Timeout &&
 		c.ExposedPort == o.ExposedPort &&
-		c.Definition.same(&o.Definition)
+		(c.Definition == o.Definition || c.Definition.empty() && o.Definition.empty() ||
+			c.Definition != nil && o.Definition != nil && c.Definition.same(o.Definition))
 }
 
 func (d *CheckDefinition) same(o *CheckDefinition) bool {

@@ -20,7 +20,7 @@ import (
 // of the format: it needs a new version.
 func TestEncodeCommand_Golden(t *testing.T) {
 	full := valid(on(*fullService()), with(Check{Name: "c", ServiceID: "f1", Status: StatusPassing,
-		Definition: CheckDefinition{HTTP: "http://x", Interval: time.Second}}))
+		Definition: &CheckDefinition{HTTP: "http://x", Interval: time.Second}}))
 	full.Node.Meta = map[string]string{"b": "2", "a": "1"}
 	full.Source = Source{NodeID: "id", Seq: 300}
 	for name, c := range map[string]Command{
@@ -39,7 +39,7 @@ func TestEncodeCommand_Golden(t *testing.T) {
 			{KV: &KV{Verb: KVCheckIndex, Key: "k", Index: 7}},
 			{Node: &TxnNode{Verb: TxnGet, Node: Node{ID: "id"}}},
 			{Service: &TxnService{Verb: TxnDelete, Node: "n", Service: Service{ID: "s"}}},
-			{Check: &TxnCheck{Verb: TxnDeleteCAS, Index: 9, Check: Check{Node: "n", CheckID: "c"}}},
+			{Check: &TxnCheck{Verb: TxnDeleteCAS, Index: 9, Check: Check{Node: "n", CheckID: "c", Definition: NoDefinition()}}},
 			{Session: &TxnSession{ID: "s"}},
 		}},
 		"deregister": &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
@@ -156,7 +156,7 @@ func TestEncodeCommand_RoundTrips(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "checks") {
 			r.Checks = append(r.Checks, Check{Name: rapid.String().Draw(t, "check"), Output: rapid.String().Draw(t, "output"),
-				Definition: CheckDefinition{ScriptArgs: tags.Draw(t, "args"), TTL: time.Duration(rapid.Int64().Draw(t, "ttl"))}})
+				Definition: &CheckDefinition{ScriptArgs: tags.Draw(t, "args"), TTL: time.Duration(rapid.Int64().Draw(t, "ttl"))}})
 		}
 		r.Normalize()
 		first, err := EncodeCommand(r)

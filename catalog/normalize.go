@@ -67,6 +67,7 @@ func (c *Check) Normalize() {
 	if c.Status == "" {
 		c.Status = StatusCritical
 	}
+	c.Share()
 	if c.Type == "" {
 		c.Type = c.Definition.checkType()
 	}
@@ -78,6 +79,19 @@ func (c *Check) Normalize() {
 		c.Output = strings.ToValidUTF8(c.Output, "\uFFFD")
 	}
 	c.Indexes = Indexes{}
+}
+
+// Share has a check refer to texts that all checks have in common, where it has a copy
+// of its own as decoding makes them.
+func (c *Check) Share() {
+	if c.Definition.empty() {
+		c.Definition = NoDefinition()
+	}
+	for _, status := range []string{StatusPassing, StatusWarning, StatusCritical} {
+		if c.Status == status {
+			c.Status = status
+		}
+	}
 }
 
 // normalConfig brings free-form configuration to the types that Proxy.Config

@@ -75,7 +75,8 @@ func (s *Service) MeshName() string {
 
 // Check is the result of one health check. A check without ServiceID speaks for
 // its whole node. ServiceName and ServiceTags are its service's: apply fills
-// them in and keeps them so.
+// them in and keeps them so. Definition is what NoDefinition returns where there is
+// none, once the check is normalised.
 type Check struct {
 	Node        string
 	CheckID     string
@@ -90,7 +91,7 @@ type Check struct {
 	Interval    string
 	Timeout     string
 	ExposedPort int
-	Definition  CheckDefinition
+	Definition  *CheckDefinition
 	Indexes
 }
 

@@ -34,7 +34,7 @@ func fullService() *Service {
 func TestNouns_MarshalAsConsulDoes(t *testing.T) {
 	plain := &Service{Service: "x"}
 	plain.Normalize()
-	check := Check{Node: "w1", Name: "d", Definition: CheckDefinition{
+	check := Check{Node: "w1", Name: "d", Definition: &CheckDefinition{
 		Interval: 10 * time.Second, Timeout: time.Second, DeregisterCriticalServiceAfter: time.Minute,
 		HTTP: "http://x", TLSServerName: "t", TLSSkipVerify: true, Header: map[string][]string{"a": {"b"}},
 		Method: "PUT", Body: "b", DisableRedirects: true, TCP: "a:1", TCPUseTLS: true, UDP: "u", H2PING: "h",
@@ -44,7 +44,7 @@ func TestNouns_MarshalAsConsulDoes(t *testing.T) {
 	check.Normalize()
 	serf := Check{Node: "ora", CheckID: SerfHealth, Name: SerfHealthName, Status: StatusPassing, Output: "Agent alive and reachable",
 		Indexes: Indexes{12, 12}}
-	serf.ServiceTags = []string{}
+	serf.ServiceTags, serf.Definition = []string{}, NoDefinition()
 	for _, c := range []struct {
 		name string
 		noun any

@@ -123,7 +123,7 @@ func TestRegister_Normalize(t *testing.T) {
 		on(Service{Service: "web", Indexes: Indexes{5, 6}, Proxy: Proxy{Config: map[string]any{
 			"n": json.Number("7"), "f": json.Number("1.5"), "big": uint64(math.MaxUint64), "u": uint32(3), "g": float32(2), "l": []any{1},
 		}}}),
-		with(Check{Name: "a", Definition: CheckDefinition{TCP: "x:1"}}),
+		with(Check{Name: "a", Definition: &CheckDefinition{TCP: "x:1"}}),
 		with(Check{CheckID: "b", Status: StatusPassing}),
 		with(Check{CheckID: "B", Status: StatusWarning, Output: "x\xffy"}),
 	)

@@ -228,7 +228,7 @@ func checkCommand(op *checkOperation) (catalog.TxnOp, error) {
 	case c.CheckID == "":
 		return catalog.TxnOp{}, catalog.Errorf(catalog.Invalid, "Must provide the check's CheckID or Name")
 	default:
-		c = catalog.Check{Node: c.Node, CheckID: c.CheckID}
+		c = catalog.Check{Node: c.Node, CheckID: c.CheckID, Definition: catalog.NoDefinition()}
 	}
 	return catalog.TxnOp{Check: &catalog.TxnCheck{Verb: verb, Index: index, Check: c}}, nil
 }

@@ -225,6 +225,7 @@ func (p *plan) putCheck(r reader, node string, c catalog.Check, s *catalog.Servi
 	if p.err = keyable("check ID", c.CheckID, c.ServiceID, c.Status); p.err != nil {
 		return
 	}
+	c.Share()
 	c.Node = node
 	c.ServiceName, c.ServiceTags = "", []string{}
 	if c.ServiceID != "" {

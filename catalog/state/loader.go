@@ -170,6 +170,7 @@ func (l *loader) loadCheck(body []byte) error {
 		l.ascends(nameKey(c.Node, c.CheckID)))
 	if err == nil {
 		c.ServiceName = serviceName
+		c.Share()
 		l.insertCheck(c)
 	}
 	return err
