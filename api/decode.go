@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -52,18 +53,25 @@ func kindName(t reflect.Type) string {
 // their names in snake case, such as enable_tag_override. Unknown fields are
 // refused. T must be without an UnmarshalJSON of its own.
 func DecodeLoosely[T any](data []byte, to *T) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return err
-	}
-	known := map[string]string{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
-			known[strings.ToLower(name)] = name
-		} else if !f.Anonymous {
-			known[strings.ToLower(f.Name)] = f.Name
+	if bytes.ContainsAny(data, `_\`) { // else no name is in snake case
+		var err error
+		if data, err = inCamelCase(data, reflect.TypeFor[T]()); err != nil {
+			return err
 		}
 	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return dec.Decode(to)
+}
+
+// inCamelCase gives an object with the names that the fields of a type have in
+// place of those in snake case.
+func inCamelCase(data []byte, t reflect.Type) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
+	}
+	known := fieldNames(t)
 	renamed := false
 	for name, value := range fields {
 		plain, ok := known[strings.ToLower(strings.ReplaceAll(name, "_", ""))]
@@ -76,15 +84,30 @@ func DecodeLoosely[T any](data []byte, to *T) error {
 			renamed = true
 		}
 	}
-	if renamed {
-		var err error
-		if data, err = json.Marshal(fields); err != nil {
-			return err
+	if !renamed {
+		return data, nil
+	}
+	return json.Marshal(fields)
+}
+
+// namesByType are the answers of fieldNames, for there are few types and many requests.
+var namesByType sync.Map
+
+// fieldNames gives the names of a type's fields in JSON, by themselves in lower case.
+func fieldNames(t reflect.Type) map[string]string {
+	if known, ok := namesByType.Load(t); ok {
+		return known.(map[string]string)
+	}
+	known := map[string]string{}
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			known[strings.ToLower(name)] = name
+		} else if !f.Anonymous {
+			known[strings.ToLower(f.Name)] = f.Name
 		}
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	return dec.Decode(to)
+	namesByType.Store(t, known)
+	return known
 }
 
 // Duration is a time.Duration that JSON gives as text such as "10s", or as a

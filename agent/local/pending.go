@@ -179,8 +179,8 @@ func (s *State) fence() *write {
 // request carries. The caller holds mu.
 func (s *State) addChecks(w *write, serviceKey string) {
 	size := 0
-	for _, c := range s.checks {
-		if c.current.ServiceID == "" || catalog.Fold(c.current.ServiceID) != serviceKey || !c.due() {
+	for _, c := range s.attached[serviceKey] {
+		if !c.due() {
 			continue
 		}
 		if size += len(c.current.Output) + len(c.current.Notes); size > maxBatch && len(w.register.Checks) > 0 {

@@ -165,7 +165,14 @@ func (s *State) insert(c *check) {
 	if c.current.Status == catalog.StatusCritical && c.criticalSince.IsZero() {
 		c.criticalSince = time.Now()
 	}
+	s.detach(key)
 	s.checks[key] = c
+	if service := catalog.Fold(c.def.ServiceID); service != "" {
+		if s.attached[service] == nil {
+			s.attached[service] = map[string]*check{}
+		}
+		s.attached[service][key] = c
+	}
 	delete(s.aliases, key)
 	if s.followed(&c.def) {
 		s.aliases[key] = c
@@ -173,6 +180,20 @@ func (s *State) insert(c *check) {
 	delete(s.gone, item{goneCheck, key})
 	s.touch(&c.mark)
 	s.announce()
+}
+
+// detach takes a check from its service, if it is there and has one. The caller
+// holds mu.
+func (s *State) detach(key string) {
+	c := s.checks[key]
+	if c == nil {
+		return
+	}
+	service := catalog.Fold(c.def.ServiceID)
+	delete(s.attached[service], key)
+	if len(s.attached[service]) == 0 {
+		delete(s.attached, service)
+	}
 }
 
 // start has the runner run a check.
@@ -239,6 +260,7 @@ func (s *State) removeChecks(keys []string) {
 func (s *State) forget(keys []string) (ids []string) {
 	for _, key := range keys {
 		c := s.checks[key]
+		s.detach(key)
 		delete(s.checks, key)
 		delete(s.aliases, key)
 		s.bury(item{goneCheck, key}, c.def.CheckID, catalog.Fold(c.def.ServiceID))
@@ -261,8 +283,8 @@ func (s *State) checksOf(serviceID string, holds func(*check) bool) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var keys []string
-	for key, c := range s.checks {
-		if c.def.ServiceID != "" && catalog.Fold(c.def.ServiceID) == catalog.Fold(serviceID) && holds(c) {
+	for key, c := range s.attached[catalog.Fold(serviceID)] {
+		if holds(c) {
 			keys = append(keys, key)
 		}
 	}

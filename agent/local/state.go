@@ -33,6 +33,8 @@ type State struct {
 	nodeMark mark
 	services map[string]*service // by folded ID
 	checks   map[string]*check   // by folded ID
+	// attached are the checks of services, by the folded IDs of both.
+	attached map[string]map[string]*check
 	aliases  map[string]*check   // those among them that followAliases keeps
 	gone     map[item]*tombstone // what the catalog may still have
 	version  uint64              // the last one given to a mark
@@ -96,6 +98,7 @@ func New(cfg Config) (*State, error) {
 		node:     cfg.Node,
 		services: map[string]*service{},
 		checks:   map[string]*check{},
+		attached: map[string]map[string]*check{},
 		aliases:  map[string]*check{},
 		gone:     map[item]*tombstone{},
 		changed:  make(chan struct{}),
