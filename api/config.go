@@ -42,7 +42,8 @@ type Config struct {
 	// in the same way: 32768.
 	MaxWaiting int
 
-	// CacheBytes bounds the finished answers that are kept: 32 MiB. Zero keeps none.
+	// CacheBytes bounds the finished answers that are kept, and on a client agent
+	// those that are shared while they are handed out: 32 MiB. Zero keeps and shares none.
 	CacheBytes int
 
 	// ResponseHeaders are set on every response.

@@ -4,9 +4,11 @@
 // A Route is one row: method, path, kind, what its caller must be allowed, one
 // line of documentation, the query parameters it knows and a small handler. The
 // packages below api (agentapi, catalogapi, kvapi, operatorapi, sessionapi,
-// snapshotapi, txnapi) hold the rows; package agent hands them to New with the parts of the
-// agent that they stand on. The Server neither listens nor starts goroutines: it is an http.Handler twice over,
-// Handler for users and ClusterHandler for other agents.
+// snapshotapi, txnapi) hold the rows; package agent hands them to New with the
+// parts of the agent that they stand on. The Server does not listen: it is an
+// http.Handler twice over, Handler for users and ClusterHandler for other agents.
+// The only goroutines that it starts are those of shared blocking queries
+// (share.go); none outlives its last asker.
 //
 // # The life of a request
 //
@@ -15,6 +17,7 @@
 //	serve.go    datacenter, options, token, authorization, body
 //	admit.go    no more at once than this agent can do
 //	forward.go  to a server, if this agent may not answer
+//	share.go    one blocking query at a server for all who ask a client agent the same
 //	read.go     consistency, waiting, answers (cache.go), filter (filter.go)
 //	stream.go   a read that goes on, as server-sent events
 //	transfer.go bodies that are too large to be held

@@ -86,46 +86,76 @@ func pause(ctx context.Context, changed <-chan struct{}) bool {
 
 // forward has any server answer.
 func (c *call) forward() error {
+	if c.shared() {
+		return c.share()
+	}
+	return c.passOn()
+}
+
+// passOn has any server answer this call alone.
+func (c *call) passOn() error {
 	return c.hold(func(context.Context) error {
-		err := fmt.Errorf("%w: no servers are known", errNoLeader)
-		for _, addr := range c.s.deps.Cluster.Servers() {
-			if err = c.pass(addr); err == nil || !notDone(err) {
-				return err
-			}
+		resp, err := c.anyServer()
+		if err != nil {
+			return err
 		}
-		return err
+		defer resp.Body.Close()
+		c.relay(resp)
+		return nil
 	})
 }
 
-// pass has one server answer. An error of kind Unavailable says that it had no
-// effect and that another server may be asked; after nil the caller has its
-// answer.
+// anyServer asks one server after the other until one answers. The caller closes
+// the answer's body.
+func (c *call) anyServer() (*http.Response, error) {
+	err := fmt.Errorf("%w: no servers are known", errNoLeader)
+	for _, addr := range c.s.deps.Cluster.Servers() {
+		var resp *http.Response
+		if resp, err = c.exchange(addr); err == nil || !notDone(err) {
+			return resp, err
+		}
+	}
+	return nil, err
+}
+
+// pass has one server answer. After nil the caller has its answer.
 func (c *call) pass(addr string) error {
+	resp, err := c.exchange(addr)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	c.relay(resp)
+	return nil
+}
+
+// exchange asks one server. An error of kind Unavailable says that it had no
+// effect and that another server may be asked. The caller closes the answer's body.
+func (c *call) exchange(addr string) (*http.Response, error) {
 	if c.hops == 0 {
-		return errNoLeader
+		return nil, errNoLeader
 	}
 	resp, err := c.s.deps.Cluster.RoundTrip(addr, c.outbound(addr))
 	if err != nil {
 		if gone(c.req.ctx) {
-			return err
+			return nil, err
 		}
 		c.s.deps.Cluster.Failed(addr)
 		c.s.log.Debug("a server could not be asked", "server", addr, "error", err)
 		if c.row.alters() && !neverSent(err) {
-			return catalog.Errorf(catalog.Unknown, "the connection to server %s was lost: whether the request took effect is unknown: %v", addr, err)
+			return nil, catalog.Errorf(catalog.Unknown, "the connection to server %s was lost: whether the request took effect is unknown: %v", addr, err)
 		}
-		return fmt.Errorf("%w: ask server %s: %w", errNoLeader, addr, err)
+		return nil, fmt.Errorf("%w: ask server %s: %w", errNoLeader, addr, err)
 	}
-	defer resp.Body.Close()
 	if resp.Header.Get(notDoneHeader) != "" {
+		resp.Body.Close()
 		c.s.deps.Cluster.Failed(addr)
 		if c.upload.begun() {
-			return &statusError{http.StatusInternalServerError, errNoLeader.Text + ": nothing was done; send the request again"}
+			return nil, &statusError{http.StatusInternalServerError, errNoLeader.Text + ": nothing was done; send the request again"}
 		}
-		return fmt.Errorf("%w: server %s says so", errNoLeader, addr)
+		return nil, fmt.Errorf("%w: server %s says so", errNoLeader, addr)
 	}
-	c.relay(resp)
-	return nil
+	return resp, nil
 }
 
 // neverSent says whether a request failed before a byte of it was sent.
@@ -171,13 +201,7 @@ func (c *call) outbound(addr string) *http.Request {
 
 // relay hands an answer on as it is.
 func (c *call) relay(resp *http.Response) {
-	h := c.w.Header()
-	for name, values := range resp.Header {
-		h[name] = values
-	}
-	for _, name := range hopByHop {
-		h.Del(name)
-	}
+	c.relayHeader(resp.Header)
 	c.status = resp.StatusCode
 	c.w.WriteHeader(resp.StatusCode)
 	if c.streams {
@@ -187,5 +211,16 @@ func (c *call) relay(resp *http.Response) {
 	if _, err := io.Copy(c.w, resp.Body); err != nil {
 		// Half an answer must not look like a whole one.
 		panic(http.ErrAbortHandler)
+	}
+}
+
+// relayHeader hands an answer's header on, without what is about one connection.
+func (c *call) relayHeader(from http.Header) {
+	h := c.w.Header()
+	for name, values := range from {
+		h[name] = values
+	}
+	for _, name := range hopByHop {
+		h.Del(name)
 	}
 }

@@ -163,6 +163,11 @@ func (c *call) nearAgent() {
 		return
 	}
 	c.req.Query.Set("near", c.s.cfg.NodeName)
+	c.requery()
+}
+
+// requery has the request passed on with the query parameters that it has now.
+func (c *call) requery() {
 	r, u := *c.r, *c.r.URL
 	u.RawQuery = c.req.Query.Encode()
 	r.URL = &u

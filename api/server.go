@@ -13,13 +13,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Server answers the HTTP API of one agent. It starts no goroutine of its own.
+// Server answers the HTTP API of one agent. It starts no goroutine but those of
+// shared blocking queries, which the last of their askers waits for.
 type Server struct {
 	cfg     Config
 	deps    Deps
 	log     *slog.Logger
 	table   *table
 	answers *answers
+	flights *flights // used on client agents
 	metrics *metrics
 	origins map[string]bool // web origins whose pages may write
 
@@ -46,6 +48,7 @@ func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) {
 		deps:    deps,
 		log:     deps.Logger.With("component", "http"),
 		answers: newAnswers(cfg.CacheBytes),
+		flights: newFlights(cfg.CacheBytes),
 		origins: map[string]bool{},
 		active:  newRoom(cfg.MaxActive, "this agent answers as many requests as it can; try again later"),
 		waiting: newRoom(cfg.MaxWaiting, "this agent holds as many blocking queries and streams as it can; try again later"),

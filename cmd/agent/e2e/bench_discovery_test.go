@@ -208,9 +208,9 @@ func wakeRequest(n int) []byte { return webInstance(watchedService, 0, 1000+n) }
 // last, at one server, and at the leader, a follower and a client agent of three.
 // A watcher that has its answer before the writer has counts below zero.
 func BenchmarkWake(b *testing.B) {
-	run := func(name string, watchers int, writeTo, watchAt *agent, hold []*agent, bare *agent) {
+	run := func(name string, watchers int, writeTo, watchAt *agent, all []*agent, bare *agent) {
 		b.Run(fmt.Sprintf("%s/watchers=%d", name, watchers), func(b *testing.B) {
-			ours := newWatchSide(b, watchers, writeTo, watchAt, hold)
+			ours := newWatchSide(b, watchers, writeTo, watchAt, all)
 			var ceiling *watchSide
 			if bare != nil {
 				bare.copies(writeTo, "/v1/health/service/"+watchedService)
@@ -244,7 +244,8 @@ func BenchmarkWake(b *testing.B) {
 	limits := writeFile(b, "bench.hcl", benchConfig)
 	servers := c.servers(3, "-log-level", "warn", "-config-file", limits)
 	client := c.client("client", "-log-level", "warn", "-config-file", limits)
-	for _, a := range append(slices.Clone(servers), client) {
+	all := append(slices.Clone(servers), client)
+	for _, a := range all {
 		a.start()
 	}
 	leader := leaderOf(servers, client)
@@ -253,7 +254,7 @@ func BenchmarkWake(b *testing.B) {
 	for _, n := range []int{1, 1000} {
 		run("leader-of-3", n, leader, leader, servers, nil)
 		run("follower-of-3", n, leader, follower, servers, nil)
-		run("client-of-3", n, leader, client, servers, nil)
+		run("client-of-3", n, leader, client, all, nil)
 	}
 }
 
@@ -262,15 +263,15 @@ type watchSide struct {
 	writer   *lineConn
 	watchers []*lineConn
 	agent    *agent
-	hold     []*agent // who may hold the watchers' queries
+	all      []*agent // whose processor time counts
 
 	first, last latencies
 	cpu         time.Duration
 	rounds      int
 }
 
-func newWatchSide(b *testing.B, n int, writeTo, watchAt *agent, hold []*agent) *watchSide {
-	s := &watchSide{writer: dialHTTP(b, writeTo), agent: watchAt, hold: hold}
+func newWatchSide(b *testing.B, n int, writeTo, watchAt *agent, all []*agent) *watchSide {
+	s := &watchSide{writer: dialHTTP(b, writeTo), agent: watchAt, all: all}
 	b.Cleanup(s.writer.close)
 	s.watchers = dialWatchers(b, watchAt, n)
 	return s
@@ -291,8 +292,9 @@ func dialWatchers(b *testing.B, at *agent, n int) []*lineConn {
 	return all
 }
 
-// park sends everyone's blocking query and waits until the agents hold them.
-func park(b *testing.B, watchers []*lineConn, hold []*agent) {
+// park sends everyone's blocking query and waits until the agent that they ask
+// holds them and all is quiet.
+func park(b *testing.B, watchers []*lineConn, at *agent, all []*agent) {
 	b.Helper()
 	for _, w := range watchers {
 		if _, err := w.Write(getRequest(fmt.Sprintf("/v1/health/service/%s?wait=9m&index=%s", watchedService, w.index))); err != nil {
@@ -300,23 +302,19 @@ func park(b *testing.B, watchers []*lineConn, hold []*agent) {
 		}
 	}
 	eventually(b, 20*time.Second, "all queries are held", func() error {
-		if n := parked(b, hold...); n < len(watchers) {
+		if n := parked(b, at); n < len(watchers) {
 			return fmt.Errorf("only %d", n)
 		}
 		return nil
 	})
-	settled(b, hold)
+	settled(b, all)
 }
 
 // round has all watchers wait, writes, and notes when they have their answers.
 func (s *watchSide) round(b *testing.B, n int) {
 	b.Helper()
-	park(b, s.watchers, s.hold)
-	agents := s.hold
-	if !slices.Contains(agents, s.agent) {
-		agents = append(slices.Clone(agents), s.agent)
-	}
-	before := cpuOf(b, agents)
+	park(b, s.watchers, s.agent, s.all)
+	before := cpuOf(b, s.all)
 	at := make([]time.Time, len(s.watchers))
 	var wg sync.WaitGroup
 	for i, w := range s.watchers {
@@ -332,7 +330,7 @@ func (s *watchSide) round(b *testing.B, n int) {
 	}
 	written := time.Now()
 	wg.Wait()
-	s.cpu += settled(b, agents) - before
+	s.cpu += settled(b, s.all) - before
 	s.rounds++
 	s.first.add(slices.MinFunc(at, time.Time.Compare).Sub(written))
 	s.last.add(slices.MaxFunc(at, time.Time.Compare).Sub(written))
@@ -361,7 +359,7 @@ func BenchmarkIdleWatchers(b *testing.B) {
 	each := func(a *agent) (kib float64, watchers []*lineConn) {
 		before := rss(b, a)
 		watchers = dialWatchers(b, a, idleWatchers)
-		park(b, watchers, []*agent{a})
+		park(b, watchers, a, []*agent{a})
 		return float64(rss(b, a)-before) / idleWatchers / 1024, watchers
 	}
 	ceiling, watchers := each(bare)
