@@ -122,8 +122,10 @@ func TestUsers_01_ForeignChangesWakeNobody(t *testing.T) {
 		paths = append(paths, "/v1/health/service/"+name+"?passing")
 	}
 	instance(t, server, "busy", consul.HealthPassing, nil)
-	waitNode(t, server, "client", "is as its agent has it", func(n *consul.Node) bool { return n != nil && len(n.TaggedAddresses) > 0 })
-	waitMemberHealth(t, server, "client")
+	for _, a := range []*agent{server, client} {
+		waitNode(t, server, a.name, "is as its agent has it", func(n *consul.Node) bool { return n != nil && len(n.TaggedAddresses) > 0 })
+		waitMemberHealth(t, server, a.name)
+	}
 	waitInstances(t, client, "busy", true, 1)
 
 	ctx, stop := context.WithCancel(context.Background())
