@@ -38,6 +38,7 @@ var episodes = []struct {
 	{name: "old-copy", play: oldCopy},
 	{name: "hung-disk", prepare: ownDisks, play: hungDisk},
 	{name: "loss", play: loss},
+	{name: "delays", prepare: slowLinks, play: delays},
 	{name: "little-cpu", play: littleCPU},
 	{name: "snapshots", prepare: smallSnapshots, play: snapshots},
 	{name: "five-servers", servers: 5, play: fiveServers},

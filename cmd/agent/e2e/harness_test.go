@@ -87,8 +87,10 @@ type agent struct {
 	addr string // its loopback address
 	dir  string
 	args []string
-	ns   string   // its network namespace, if it has one
 	wrap []string // runs the binary, as `ip netns exec …` does; usually empty
+
+	ns, bridge, nic string    // its network namespace, if it has one, what that is joined to, and by what
+	slow            *slowLink // in place of nic, if what it sends and hears can be delayed
 
 	isClient bool // it holds no catalog
 	frozen   bool // its disk hangs

@@ -47,7 +47,8 @@ func (c *cluster) addNamespace(a *agent) {
 	ip(c.t, "-n", ns, "addr", "add", a.addr+"/24", "dev", inside)
 	ip(c.t, "-n", ns, "link", "set", inside, "up")
 	ip(c.t, "-n", ns, "link", "set", "lo", "up")
-	a.ns, a.wrap = ns, []string{"ip", "netns", "exec", ns}
+	a.ns, a.bridge, a.nic = ns, c.netns, inside
+	a.wrap = []string{"ip", "netns", "exec", ns}
 }
 
 // The seed's own scenario (S25 to S29): the leader is cut off from the other
