@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"path/filepath"
@@ -32,12 +33,13 @@ type quorum struct {
 	mux       *transport.Mux
 	router    *router
 	led       *led
+	name      string // this server's node name
 }
 
 // newQuorum opens the log and restores the catalog from it. listener is the
 // cluster port.
 func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
-	q := &quorum{store: state.New(), router: a.router}
+	q := &quorum{store: state.New(), router: a.router, name: a.cfg.NodeName}
 	cfg := consensus.DefaultConfig()
 	cfg.ID = core.ServerID(a.nodeID)
 	cfg.Addr = net.JoinHostPort(a.cfg.AdvertiseAddr, strconv.Itoa(a.cfg.ServerPort))
@@ -96,14 +98,16 @@ func (q *quorum) Propose(ctx context.Context, cmd catalog.Command) (catalog.Resu
 func (q *quorum) propose(ctx context.Context, data []byte) (catalog.Result, error) {
 	value, _, err := q.node.Propose(ctx, data)
 	if err != nil {
-		return catalog.Result{}, proposeError(err)
+		return catalog.Result{}, q.proposeError(err)
 	}
 	return resultOf(value), nil
 }
 
 // proposeError gives an error of consensus its kind for people and status codes.
-func proposeError(err error) error {
+func (q *quorum) proposeError(err error) error {
 	switch {
+	case errors.Is(err, core.ErrDiskFull):
+		return catalog.Wrap(catalog.Blocked, fmt.Errorf("%w%s", err, q.troubles()))
 	case errors.Is(err, consensus.ErrUnknown):
 		return catalog.Wrap(catalog.Unknown, err)
 	case errors.Is(err, core.ErrOverloaded):
@@ -113,6 +117,22 @@ func proposeError(err error) error {
 	}
 }
 
+// troubles lists what is wrong with the voters, as their leader sees it, "" where
+// this server does not lead.
+func (q *quorum) troubles() string {
+	health, leads := q.node.Health()
+	if !leads {
+		return ""
+	}
+	view := q.store.View()
+	return health.Troubles(func(id core.ServerID) string {
+		if n := view.NodeByID(string(id)); n != nil {
+			return n.Node
+		}
+		return string(id)
+	})
+}
+
 // ReadIndex implements api.Replica.
 func (q *quorum) ReadIndex(ctx context.Context) error { return q.readIndex(ctx, core.ReadUnderLease) }
 
@@ -120,8 +140,19 @@ func (q *quorum) ReadIndex(ctx context.Context) error { return q.readIndex(ctx, 
 func (q *quorum) Confirm(ctx context.Context) error { return q.readIndex(ctx, core.ReadByRound) }
 
 func (q *quorum) readIndex(ctx context.Context, kind core.ReadKind) error {
+	full := q.node.Status().Disk.Full
+	if full { // what it lacks it won't get, and others have it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, passedHold)
+		defer cancel()
+	}
 	_, err := q.node.ReadIndex(ctx, kind)
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil:
+		return nil
+	case full:
+		return catalog.Errorf(catalog.Blocked, "server %s can't tell what is current, for its disk is full and it lacks what is new: free some space, or ask another server", q.name)
+	case ctx.Err() == nil:
 		err = catalog.Wrap(catalog.Unavailable, err)
 	}
 	return err

@@ -70,14 +70,14 @@ func (r *restorer) Restore(ctx context.Context, in io.Reader) (index uint64, err
 		if known := (*catalog.Error)(nil); !errors.As(err, &known) {
 			return 0, catalog.Wrap(catalog.Invalid, err) // the archive's fault
 		}
-		if kind := catalog.KindOf(err); kind == catalog.Unavailable || kind == catalog.Unknown {
+		if kind := catalog.KindOf(err); kind == catalog.Unavailable || kind == catalog.Blocked || kind == catalog.Unknown {
 			// Nothing tries again by itself: the archive was read already.
 			err = catalog.Errorf(catalog.Internal, "%v", err)
 		}
 		return 0, fmt.Errorf("nothing was restored, and nothing changed: %w", err)
 	}
 	result, err := r.step(ctx, installWait, &catalog.Restore{Step: catalog.RestoreInstall, ID: id, Part: parts})
-	if catalog.KindOf(err) == catalog.Unavailable {
+	if kind := catalog.KindOf(err); kind == catalog.Unavailable || kind == catalog.Blocked {
 		err = catalog.Errorf(catalog.Internal, "nothing was restored, and nothing changed: %v", err)
 	}
 	if err != nil {

@@ -65,7 +65,8 @@ var errUnreachable = errors.New("no answer")
 
 // retryable says whether a command may be sent again after err.
 func retryable(err error) bool {
-	return catalog.KindOf(err) == catalog.Unavailable || errors.Is(err, errUnreachable)
+	kind := catalog.KindOf(err)
+	return kind == catalog.Unavailable || kind == catalog.Blocked || errors.Is(err, errUnreachable)
 }
 
 var errNoServers = catalog.Errorf(catalog.Unavailable, "no servers are known; this agent has not joined a cluster that has any")
@@ -100,7 +101,8 @@ func (u *uplink) submit(ctx context.Context, data []byte, hops int, patience tim
 		if err == nil || !retryable(err) {
 			return result, err
 		}
-		if ctx.Err() == nil {
+		// Without a leader again is no news where it is known what somebody has to see to.
+		if ctx.Err() == nil && (catalog.KindOf(err) == catalog.Blocked || catalog.KindOf(last) != catalog.Blocked) {
 			last = err
 		}
 		waitFor(waiting, retryCommand, again, nil)

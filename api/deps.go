@@ -19,7 +19,7 @@ type Replica interface {
 
 	// Propose commits a command and gives what applying it gave. An error of
 	// kind catalog.Unknown means that the command may yet take effect; kinds
-	// catalog.Unavailable and catalog.TooMany that it did not and won't.
+	// catalog.Unavailable, catalog.Blocked and catalog.TooMany that it did not and won't.
 	Propose(ctx context.Context, cmd catalog.Command) (catalog.Result, error)
 
 	// ReadIndex returns once Store holds all that was committed anywhere when

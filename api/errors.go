@@ -50,14 +50,27 @@ func statusOf(err error) int {
 	case catalog.TooMany:
 		return http.StatusTooManyRequests
 	}
-	// Unavailable and Unknown too: Consul's clients look for 500.
+	// Unavailable, Blocked and Unknown too: Consul's clients look for 500.
 	return http.StatusInternalServerError
 }
 
 // notDone says whether what failed is known to have had no effect, so that it
 // may be tried again.
 func notDone(err error) bool {
-	return catalog.KindOf(err) == catalog.Unavailable
+	return catalog.KindOf(err) == catalog.Unavailable || blocked(err)
+}
+
+// blocked says whether err has a reason why nothing can be done that somebody has
+// to see to.
+func blocked(err error) bool { return catalog.KindOf(err) == catalog.Blocked }
+
+// telling gives the later of two errors of what had no effect, unless only the
+// earlier one has a reason.
+func telling(earlier, later error) error {
+	if blocked(earlier) && !blocked(later) {
+		return earlier
+	}
+	return later
 }
 
 // gone says whether the caller went away, so that nobody reads the answer.

@@ -24,8 +24,14 @@ const (
 	// port only.
 	agentHeader = "X-Muster-Agent"
 
-	// notDoneHeader marks a failure that is known to have had no effect.
-	notDoneHeader = "X-Muster-Not-Done"
+	// notDoneHeader marks a failure that is known to have had no effect. Where it
+	// says notDoneBlocked the answer's text is a reason that somebody has to see to.
+	notDoneHeader  = "X-Muster-Not-Done"
+	notDoneBlocked = "blocked"
+
+	// maxReason is the length in bytes beyond which such a text is cut: less than
+	// what answers are compressed from.
+	maxReason = 1000
 
 	// retryEvery is how soon what had no effect is tried again if nothing seems
 	// to have changed.
@@ -51,6 +57,9 @@ func parseHops(h http.Header) (int, error) {
 // leader or the servers change, and now and then besides. A request that was
 // passed on is held by those before it, so here for a short while only, and if
 // it may not be passed on any more it is tried once.
+//
+// In the end the caller is told what somebody has to see to, if any try has found
+// such a reason, and otherwise that there is no leader.
 func (c *call) hold(try func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(c.req.ctx, c.s.cfg.HoldTimeout)
 	defer cancel()
@@ -59,14 +68,17 @@ func (c *call) hold(try func(ctx context.Context) error) error {
 		patience, cancel = context.WithTimeout(ctx, passedHold)
 		defer cancel()
 	}
-	for {
+	for reason := error(errNoLeader); ; {
 		changed := c.s.deps.Cluster.Changed()
 		err := try(ctx)
 		if err == nil || !notDone(err) || c.hops == 0 {
 			return err
 		}
+		if blocked(err) {
+			reason = err
+		}
 		if !pause(patience, changed) {
-			return errNoLeader
+			return reason
 		}
 	}
 }
@@ -110,10 +122,11 @@ func (c *call) passOn() error {
 func (c *call) anyServer() (*http.Response, error) {
 	err := fmt.Errorf("%w: no servers are known", errNoLeader)
 	for _, addr := range c.s.deps.Cluster.Servers() {
-		var resp *http.Response
-		if resp, err = c.exchange(addr); err == nil || !notDone(err) {
-			return resp, err
+		resp, failed := c.exchange(addr)
+		if failed == nil || !notDone(failed) {
+			return resp, failed
 		}
+		err = telling(err, failed)
 	}
 	return nil, err
 }
@@ -129,8 +142,8 @@ func (c *call) pass(addr string) error {
 	return nil
 }
 
-// exchange asks one server. An error of kind Unavailable says that it had no
-// effect and that another server may be asked. The caller closes the answer's body.
+// exchange asks one server. An error of kind Unavailable or Blocked says that it
+// had no effect and that another server may be asked. The caller closes the answer's body.
 func (c *call) exchange(addr string) (*http.Response, error) {
 	if c.hops == 0 {
 		return nil, errNoLeader
@@ -147,11 +160,20 @@ func (c *call) exchange(addr string) (*http.Response, error) {
 		}
 		return nil, fmt.Errorf("%w: ask server %s: %w", errNoLeader, addr, err)
 	}
-	if resp.Header.Get(notDoneHeader) != "" {
-		resp.Body.Close()
+	if mark := resp.Header.Get(notDoneHeader); mark != "" {
+		defer resp.Body.Close()
 		c.s.deps.Cluster.Failed(addr)
-		if c.upload.begun() {
-			return nil, &statusError{http.StatusInternalServerError, errNoLeader.Text + ": nothing was done; send the request again"}
+		reason := errNoLeader
+		if mark == notDoneBlocked {
+			// Half a reason is better than none.
+			text, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
+			reason = catalog.Errorf(catalog.Blocked, "%s", text)
+		}
+		switch {
+		case c.upload.begun():
+			return nil, &statusError{http.StatusInternalServerError, reason.Text + ": nothing was done; send the request again"}
+		case blocked(reason):
+			return nil, reason
 		}
 		return nil, fmt.Errorf("%w: server %s says so", errNoLeader, addr)
 	}

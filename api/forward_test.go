@@ -149,6 +149,46 @@ func TestForward_GivesUpWaitingForALeader(t *testing.T) {
 	}
 }
 
+// errFull is what a leader says that can't have anything stored.
+var errFull = catalog.Errorf(catalog.Blocked, "too few servers have room on their disk; s2: its disk is full")
+
+// What somebody has to see to is told at the end of the wait, by whatever way, and
+// by a server without a leader or an unreachable one beside it.
+func TestForward_TellsWhatSomebodyHasToSeeTo(t *testing.T) {
+	short := func(c *api.Config, _ *api.Deps) { c.HoldTimeout = 200 * time.Millisecond }
+	leader, follower, cutOff := newRig(t, short), newRig(t, short), newRig(t, short)
+	leader.replica.propose = func() error { return errFull }
+	follower.replica.leads.Store(false)
+	follower.cluster.set(leader.listen())
+	cutOff.replica.leads.Store(false)
+	to := follower.listen()
+	for name, r := range map[string]*rig{
+		"leader": leader, "follower": follower, "client": newRig(t, asClient(to), short),
+		"client with a dead server last":      newRig(t, asClient(to, refused(t)), short),
+		"client with a server without leader": newRig(t, asClient(to, cutOff.listen()), short),
+	} {
+		if w := r.do("PUT", "/v1/catalog/register", registerN1); w.Code != 500 || w.Body.String() != errFull.Text {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if w := r.do("GET", "/v1/catalog/nodes?stale", ""); w.Code != 200 {
+			t.Errorf("%s: a read: %d %s", name, w.Code, w.Body)
+		}
+	}
+	leader.replica.propose = nil
+	if w := follower.do("PUT", "/v1/catalog/register", registerN1); w.Code != 200 {
+		t.Errorf("with room again: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestForward_BoundsTheReasonThatIsPassedOn(t *testing.T) {
+	r := newRig(t)
+	r.replica.propose = func() error { return catalog.Errorf(catalog.Blocked, "%s", strings.Repeat("é", 5000)) }
+	w := do(t, r.server.ClusterHandler(nil), "PUT", "/v1/catalog/register", registerN1, "X-Muster-Hops", "0")
+	if w.Code != 500 || w.Header().Get("X-Muster-Not-Done") != "blocked" || w.Body.String() != strings.Repeat("é", 500) {
+		t.Errorf("%d %v, %d bytes", w.Code, w.Header(), w.Body.Len())
+	}
+}
+
 // The server that an agent asks may be the one that is cut off: it must say so
 // while there is time to ask another.
 func TestForward_WaitsForALeaderOnlyShortlyWhatWasPassedOn(t *testing.T) {

@@ -98,10 +98,11 @@ func (c *call) catchUp() (age time.Duration, err error) {
 		catchUp = replica.Confirm
 	}
 	return 0, c.hold(func(ctx context.Context) error {
-		if err := catchUp(ctx); err != nil {
-			return fmt.Errorf("%w: %w", errNoLeader, err)
+		err := catchUp(ctx)
+		if err == nil || blocked(err) {
+			return err
 		}
-		return nil
+		return fmt.Errorf("%w: %w", errNoLeader, err)
 	})
 }
 

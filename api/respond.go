@@ -120,7 +120,12 @@ func (c *call) fail(err error) {
 		}
 	}
 	status := statusOf(err)
-	if c.cluster && notDone(err) {
+	text := err.Error()
+	switch {
+	case c.cluster && blocked(err):
+		c.w.Header().Set(notDoneHeader, notDoneBlocked)
+		text = strings.ToValidUTF8(text[:min(len(text), maxReason)], "")
+	case c.cluster && notDone(err):
 		c.w.Header().Set(notDoneHeader, "true")
 	}
 	if c.row.View != nil && status >= http.StatusInternalServerError {
@@ -130,7 +135,7 @@ func (c *call) fail(err error) {
 		c.w.Header().Set("Retry-After", retryAfter())
 	}
 	c.s.log.Debug("request failed", "method", c.r.Method, "route", c.row.Path, "status", status, "error", err)
-	c.respond(status, textType, []byte(err.Error()))
+	c.respond(status, textType, []byte(text))
 }
 
 // respond writes an answer.

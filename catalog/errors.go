@@ -19,6 +19,9 @@ const (
 	Unavailable Kind = 7 // no leader, or not now; known not done
 	Unknown     Kind = 8 // the outcome is unknown; it may yet take effect
 	Internal    Kind = 9 // Consul answers 500 with this text
+	// Blocked is Unavailable with a reason that somebody has to see to: known not
+	// done, and it won't be before, unless another server can do it.
+	Blocked Kind = 10
 )
 
 // Error is an error with a kind. Its text is for people and, where Consul's

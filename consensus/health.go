@@ -165,6 +165,10 @@ func (h Health) RemoveSafe(id core.ServerID, name func(core.ServerID) string) (s
 // sound says whether a server's vote and disk can be counted on.
 func (s ServerHealth) sound() bool { return s.Suffrage == core.Voter && s.Trouble == "" }
 
+// Troubles lists what is wrong with the voters, in the form "; name: trouble", by
+// the names that name gives; "" if nothing is.
+func (h Health) Troubles(name func(core.ServerID) string) string { return h.troubles("", name) }
+
 // troubles lists what is wrong with the voters but one.
 func (h Health) troubles(but core.ServerID, name func(core.ServerID) string) string {
 	var b strings.Builder

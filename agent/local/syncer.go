@@ -294,7 +294,7 @@ func refused(err error) bool {
 		return false
 	}
 	switch e.Kind {
-	case catalog.TooMany, catalog.Unavailable, catalog.Unknown:
+	case catalog.TooMany, catalog.Unavailable, catalog.Blocked, catalog.Unknown:
 		return false
 	}
 	return true
@@ -303,7 +303,7 @@ func refused(err error) bool {
 // notDone says whether an error means that a write has not and will not take effect.
 func notDone(err error) bool {
 	k := catalog.KindOf(err)
-	return k == catalog.Unavailable || k == catalog.TooMany
+	return k == catalog.Unavailable || k == catalog.Blocked || k == catalog.TooMany
 }
 
 // source marks a write with this agent's node ID and the next number.

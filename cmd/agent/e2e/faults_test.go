@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +11,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	consul "github.com/hashicorp/consul/api"
 )
 
 // faultOperations are the operations that one run of TestFaults judges, over
@@ -37,6 +41,7 @@ var episodes = []struct {
 	{name: "wiped-disk", play: wipedDisk},
 	{name: "old-copy", play: oldCopy},
 	{name: "hung-disk", prepare: ownDisks, play: hungDisk},
+	{name: "full-disk", prepare: smallPatience, play: fullDisk},
 	{name: "loss", play: loss},
 	{name: "delays", prepare: slowLinks, play: delays},
 	{name: "little-cpu", play: littleCPU},
@@ -503,6 +508,89 @@ func hungDisk(s *scene) {
 	leader.thaw()
 	s.leaderAmong(s.servers)
 	s.load.progress(100)
+}
+
+// smallPatience has what is refused be told sooner.
+func smallPatience(s *scene) {
+	ownDisks(s)
+	file := writeFile(s.t, "patience.hcl", "performance { rpc_hold_timeout = \"2s\" }\n")
+	for _, a := range s.agents {
+		a.args = append(a.args, "-config-file", file)
+	}
+}
+
+// fullDisk fills the leader's disk, which makes another one lead, then that of a
+// second server: too few are left that could store anything. Writes are refused
+// with the reason, reads go on, except by a full server that lacks what the
+// others stored, and all is well again once there is room.
+func fullDisk(s *scene) {
+	leader := s.leaderAmong(s.servers)
+	s.fill(leader)
+	s.logf("the disk of %s, the leader, is full", leader.name)
+	rest := s.others(leader)
+	eventually(s.t, 15*time.Second, "a leader with room", func() error {
+		if s.leaderAmong(s.servers) == leader {
+			return fmt.Errorf("%s still leads", leader.name)
+		}
+		return nil
+	})
+	s.leaderAmong(rest)
+	s.load.progress(200)
+	s.fill(rest[0])
+	s.logf("the disk of %s is full, too", rest[0].name)
+	var asked sync.WaitGroup
+	for _, a := range s.agents {
+		asked.Go(func() { s.refusedForRoom(a, leader, rest[0]) })
+	}
+	asked.Wait()
+	for _, a := range s.agents {
+		status, _, body := a.get("/v1/kv/full?consistent")
+		behind := status == http.StatusInternalServerError && strings.Contains(string(body), a.name+" can't tell what is current, for its disk is full")
+		if status != http.StatusNotFound && !(behind && (a == leader || a == rest[0])) {
+			s.t.Errorf("a consistent read by %s: %d %s", a.name, status, body)
+		}
+	}
+	for _, a := range []*agent{leader, rest[0]} {
+		a.unfill()
+	}
+	s.logf("there is room again")
+	s.load.progress(200)
+}
+
+// refusedForRoom waits until a write by a is refused with a text that names those
+// whose disks are full.
+func (s *scene) refusedForRoom(a *agent, full ...*agent) {
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		_, err := a.consul().KV().Put(&consul.KVPair{Key: "full", Value: []byte("x")}, nil)
+		text := fmt.Sprint(err)
+		named := strings.Contains(text, "room on their disk")
+		for _, f := range full {
+			named = named && strings.Contains(text, f.name+": its disk is full")
+		}
+		if named {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Errorf("a write by %s is not refused for want of room at %s and %s: %v", a.name, full[0].name, full[1].name, err)
+			return
+		}
+	}
+}
+
+// fill fills a's disk. It notices soon: a server looks for room after every so
+// many bytes of log, which come here at once.
+func (s *scene) fill(a *agent) {
+	s.t.Helper()
+	a.fill()
+	large := &consul.KVPair{Key: "large", Value: bytes.Repeat([]byte("x"), 300<<10)}
+	eventually(s.t, 15*time.Second, a.name+" notices that its disk is full", func() error {
+		if metric(s.t, a, "muster_raft_disk_full") == 1 {
+			return nil
+		}
+		_, err := s.client.consul().KV().Put(large, nil)
+		return fmt.Errorf("not after a large write either, which ended with %v", err)
+	})
 }
 
 func loss(s *scene) {

@@ -195,6 +195,7 @@ func outcomeOf(status int, answer string, err error) outcome {
 		return done
 	case status >= 400 && status < 500,
 		strings.HasPrefix(answer, "No cluster leader"),
+		strings.HasPrefix(answer, "too few servers have room on their disk"),
 		strings.Contains(answer, "did not take effect"):
 		return notDone
 	}

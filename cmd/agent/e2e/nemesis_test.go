@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // The faults that a test does to its agents from outside. Each comes with its
@@ -135,6 +138,36 @@ func (a *agent) thaw() {
 	a.t.Helper()
 	a.frozen = false
 	run(a.t, "fsfreeze", "--unfreeze", a.dir)
+}
+
+// fill takes all but a little of the room on a's disk, until unfill.
+func (a *agent) fill() {
+	a.t.Helper()
+	const left = 2 << 20
+	f, err := os.Create(filepath.Join(a.dir, "filler"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer f.Close()
+	eventually(a.t, 10*time.Second, "the disk of "+a.name+" is full", func() error {
+		var st syscall.Statfs_t
+		if err := syscall.Statfs(a.dir, &st); err != nil {
+			return err
+		}
+		err := syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-left)
+		if err != nil { // the server took some in between
+			return errors.Join(err, f.Truncate(0))
+		}
+		return nil
+	})
+}
+
+// unfill gives the room back that fill took.
+func (a *agent) unfill() {
+	a.t.Helper()
+	if err := os.Remove(filepath.Join(a.dir, "filler")); err != nil {
+		a.t.Fatal(err)
+	}
 }
 
 // throttle gives a a share of one processor, until the function it returns is
