@@ -474,3 +474,31 @@ func TestLeader_DoubtsGossipWhileAMemberAnswers(t *testing.T) {
 		}
 	}
 }
+
+// What an agent writes at once is answered command by command, whoever leads; what
+// is too large for one entry goes one by one.
+func TestUplink_AnswersEachCommandOfAWrite(t *testing.T) {
+	c := newTestCluster(t)
+	server, client := c.start(c.config(1)), c.start(c.config(0))
+	for _, a := range []*testAgent{server, client} {
+		name := "external-" + a.cfg.NodeName
+		eventually(t, "the way to the leader", func() error {
+			return errors.Join(a.uplink.Write(t.Context(), []catalog.Command{&catalog.Deregister{Node: name}})...)
+		})
+		for _, size := range []int{10, catalog.MaxCommandSize / 2} {
+			good := &catalog.Register{Node: catalog.Node{Node: name, Address: "192.0.2.1"}, Service: &catalog.Service{ID: "s", Service: "s"},
+				Checks: []catalog.Check{{CheckID: "c", Name: "c", Status: "passing", Output: strings.Repeat("x", size)}}}
+			lacking := &catalog.Register{Node: good.Node, Checks: []catalog.Check{{CheckID: "d", Name: "d", Status: "passing", ServiceID: "none", Output: strings.Repeat("x", size)}}}
+			good.Normalize()
+			lacking.Normalize()
+			errs := a.uplink.Write(t.Context(), []catalog.Command{good, lacking, &catalog.Deregister{Node: name, CheckID: "c"}})
+			if len(errs) != 3 || errs[0] != nil || catalog.KindOf(errs[1]) != catalog.Invalid || errs[2] != nil {
+				t.Errorf("%s: answered %v", a.cfg.NodeName, errs)
+			}
+			view := server.quorum.store.View()
+			if len(view.NodeServices(name)) != 1 || len(view.NodeChecks(name)) != 0 {
+				t.Errorf("%s: the catalog has %v and %v", a.cfg.NodeName, view.NodeServices(name), view.NodeChecks(name))
+			}
+		}
+	}
+}

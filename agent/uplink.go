@@ -56,6 +56,38 @@ type commandResult struct {
 	Changed bool
 	Kind    catalog.Kind `json:",omitempty"` // of the command's error
 	Error   string       `json:",omitempty"`
+	// Each answers the commands of a batch, nil for any other.
+	Each []commandResult `json:",omitempty"`
+}
+
+// answerOf is what is said over the wire of a result.
+func answerOf(result catalog.Result, err error) commandResult {
+	answer := commandResult{Changed: result.Changed}
+	if err = errors.Join(err, result.Err); err != nil {
+		answer.Kind, answer.Error = catalog.KindOf(err), err.Error()
+	}
+	if each, ok := result.Value.([]catalog.Result); ok {
+		for _, r := range each {
+			answer.Each = append(answer.Each, answerOf(r, nil))
+		}
+	}
+	return answer
+}
+
+// result undoes answerOf.
+func (a commandResult) result() catalog.Result {
+	result := catalog.Result{Changed: a.Changed}
+	if a.Error != "" {
+		result.Err = catalog.Errorf(a.Kind, "%s", a.Error)
+	}
+	if a.Each != nil {
+		each := make([]catalog.Result, len(a.Each))
+		for i := range a.Each {
+			each[i] = a.Each[i].result()
+		}
+		result.Value = each
+	}
+	return result
 }
 
 // errUnreachable says that no answer came from a server. Whether it took the
@@ -71,12 +103,29 @@ func retryable(err error) bool {
 
 var errNoServers = catalog.Errorf(catalog.Unavailable, "no servers are known; this agent has not joined a cluster that has any")
 
-// Register implements local.Catalog.
-func (u *uplink) Register(ctx context.Context, r *catalog.Register) error { return u.command(ctx, r) }
-
-// Deregister implements local.Catalog.
-func (u *uplink) Deregister(ctx context.Context, d *catalog.Deregister) error {
-	return u.command(ctx, d)
+// Write implements local.Catalog: several commands are one entry of the log,
+// unless they are too large for that.
+func (u *uplink) Write(ctx context.Context, cmds []catalog.Command) []error {
+	errs := make([]error, len(cmds))
+	if len(cmds) > 1 {
+		if data, err := catalog.EncodeCommand(catalog.BatchOf(cmds)); err == nil {
+			result, err := u.submit(ctx, data, maxHops, u.hold)
+			each, answered := result.Value.([]catalog.Result)
+			if err = errors.Join(err, result.Err); err == nil && (!answered || len(each) != len(cmds)) {
+				err = catalog.Errorf(catalog.Unknown, "%d commands were answered with %T", len(cmds), result.Value)
+			}
+			for i := range errs {
+				if errs[i] = err; err == nil {
+					errs[i] = each[i].Err
+				}
+			}
+			return errs
+		}
+	}
+	for i, cmd := range cmds {
+		errs[i] = u.command(ctx, cmd)
+	}
+	return errs
 }
 
 func (u *uplink) command(ctx context.Context, cmd catalog.Command) error {
@@ -173,10 +222,8 @@ func (u *uplink) send(ctx context.Context, addr string, data []byte, hops int) (
 	if err := u.call(addr, req, &answer); err != nil {
 		return catalog.Result{}, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
-	if answer.Error != "" {
-		return catalog.Result{}, catalog.Errorf(answer.Kind, "%s", answer.Error)
-	}
-	return catalog.Result{Changed: answer.Changed}, nil
+	result := answer.result()
+	return result, result.Err
 }
 
 // call does a request on a server's cluster port and decodes its JSON answer.
@@ -358,11 +405,7 @@ func (u *uplink) serveCommand(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	result, err := u.submit(r.Context(), data, hops, passedHold)
-	answer := commandResult{Changed: result.Changed}
-	if err = errors.Join(err, result.Err); err != nil {
-		answer.Kind, answer.Error = catalog.KindOf(err), err.Error()
-	}
-	writeJSON(w, answer)
+	writeJSON(w, answerOf(result, err))
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

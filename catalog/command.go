@@ -5,7 +5,7 @@ package catalog
 type Op uint8
 
 // The commands. One row of the apply table in catalog/state each, but for OpTxn,
-// whose operations are rows of it, and OpRestore, which replaces all.
+// and OpBatch, whose operations are rows of it, and OpRestore, which replaces all.
 const (
 	OpRegister    Op = 1
 	OpDeregister  Op = 2
@@ -22,7 +22,9 @@ const (
 
 	OpRestore Op = 10
 
-	lastOp = OpRestore
+	OpBatch Op = 11
+
+	lastOp = OpBatch
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

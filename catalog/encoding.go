@@ -98,6 +98,8 @@ func newCommand(op Op) Command {
 		return new(Txn)
 	case OpRestore:
 		return new(Restore)
+	case OpBatch:
+		return new(Batch)
 	}
 	return nil
 }

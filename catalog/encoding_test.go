@@ -42,6 +42,7 @@ func TestEncodeCommand_Golden(t *testing.T) {
 			{Check: &TxnCheck{Verb: TxnDeleteCAS, Index: 9, Check: Check{Node: "n", CheckID: "c", Definition: NoDefinition()}}},
 			{Session: &TxnSession{ID: "s"}},
 		}},
+		"batch":      BatchOf([]Command{valid(), &Deregister{Node: "n1", CheckID: "c", Source: Source{"id", 302}}}),
 		"deregister": &Deregister{Node: "n1", ServiceID: "s", CheckID: "c", Source: Source{"id", 301}},
 	} {
 		path := filepath.Join("testdata", name+"-v1.golden")

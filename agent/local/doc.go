@@ -28,9 +28,10 @@
 //
 // # Goroutines
 //
-// Constructors start none. State.Run owns the checks' goroutines and the one that
-// removes services critical for too long; Syncer.Run is one goroutine and writes
-// one thing at a time, so no two writes of an agent are ever in flight together.
+// Constructors start none. State.Run owns the checks' goroutines, the one that
+// removes services critical for too long and the one that writes reports on TTL
+// checks; Syncer.Run is one goroutine that waits for the answer to what it wrote, up to 64
+// things at once and in order, so nothing of an agent is ever overtaken by its successor.
 // A write whose outcome is unknown may still take effect later than its
 // successor was sent: each carries a number that grows, also over restarts, and
 // the catalog drops what comes late.

@@ -133,9 +133,12 @@ func newCatalog() *fakeCatalog {
 	return &fakeCatalog{services: map[string]*catalog.Service{}, checks: map[string]*catalog.Check{}}
 }
 
-func (f *fakeCatalog) Register(_ context.Context, r *catalog.Register) error { return f.write(r) }
-
-func (f *fakeCatalog) Deregister(_ context.Context, d *catalog.Deregister) error { return f.write(d) }
+func (f *fakeCatalog) Write(_ context.Context, cmds []catalog.Command) (errs []error) {
+	for _, cmd := range cmds {
+		errs = append(errs, f.write(cmd))
+	}
+	return errs
+}
 
 func (f *fakeCatalog) Read(_ context.Context, node string) (local.Contents, error) {
 	f.mu.Lock()

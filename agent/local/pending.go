@@ -99,16 +99,55 @@ func (w *write) covers(m *mark) {
 	w.versions = append(w.versions, m.version)
 }
 
-// writeFor gives the request that brings an item into sync as things stand now,
-// with all that belongs to it; nil if it is in sync by now.
-func (s *State) writeFor(it item) *write {
+// command is the write with its source, as the catalog takes it.
+func (w *write) command(source catalog.Source) catalog.Command {
+	if w.deregister != nil {
+		w.deregister.Source = source
+		return w.deregister
+	}
+	w.register.Source = source
+	return w.register
+}
+
+// maxWrites is how many writes go to the catalog at once.
+const maxWrites = 64
+
+// sent are the marks that writes under way cover, with the versions that they bring.
+type sent map[*mark]uint64
+
+// due says whether something is to be written that no write under way brings.
+func (t sent) due(m *mark) bool { return m.due() && t[m] != m.version }
+
+// writesFor gives the requests that bring the first of some items into sync as
+// things stand now, and the items that are left for the next time.
+func (s *State) writesFor(items []item) (writes []*write, left []item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	under := sent{}
+	for i, it := range items {
+		if len(writes) == maxWrites {
+			return writes, items[i:]
+		}
+		if w := s.writeFor(it, under); w != nil {
+			writes = append(writes, w)
+			for i, m := range w.marks {
+				under[m] = w.versions[i]
+			}
+		}
+	}
+	return writes, nil
+}
+
+// writeFor gives the request that brings an item into sync, with all that belongs
+// to it; nil if it is in sync by now, or will be. The caller holds mu.
+func (s *State) writeFor(it item, under sent) *write {
 	switch it.kind {
 	case goneService, goneCheck:
-		return s.removal(it)
+		if t := s.gone[it]; t != nil && under.due(&t.mark) {
+			return s.removal(it, t)
+		}
 	case ownService:
-		if svc := s.services[it.key]; svc != nil && svc.due() {
+		if svc := s.services[it.key]; svc != nil && under.due(&svc.mark) {
 			w := s.registration("service " + svc.current.ID)
 			w.register.Service = writable(svc.current)
 			w.covers(&svc.mark)
@@ -116,13 +155,13 @@ func (s *State) writeFor(it item) *write {
 			return w
 		}
 	case ownCheck:
-		if c := s.checks[it.key]; c != nil && c.due() {
+		if c := s.checks[it.key]; c != nil && under.due(&c.mark) {
 			w := s.registration("check " + c.current.CheckID)
 			s.addCheck(w, c)
 			return w
 		}
 	case ownNode:
-		if s.nodeMark.due() {
+		if under.due(&s.nodeMark) {
 			return s.registration("node")
 		}
 	}
@@ -130,11 +169,7 @@ func (s *State) writeFor(it item) *write {
 }
 
 // removal gives the request that removes something. The caller holds mu.
-func (s *State) removal(it item) *write {
-	t := s.gone[it]
-	if t == nil || !t.due() {
-		return nil
-	}
+func (s *State) removal(it item, t *tombstone) *write {
 	w := &write{deregister: &catalog.Deregister{Node: s.node.Node}}
 	w.covers(&t.mark)
 	if it.kind == goneCheck {

@@ -19,15 +19,16 @@ import (
 // one that comes after a higher number, and take note of the number even where
 // the write changes nothing else.
 //
-// An error that is (wraps) a *catalog.Error of kind Invalid, NotFound, Conflict,
+// An error of a write that is (wraps) a *catalog.Error of kind Invalid, NotFound, Conflict,
 // Denied, TooLarge or Internal is about what was written: the Syncer goes on with
 // the next thing. Any other is about the way to the catalog: it pauses.
 type Catalog interface {
 	// Read gives what the catalog holds of a node, after all earlier writes of
 	// this agent: Contents.Node is nil where the node is unknown.
 	Read(ctx context.Context, node string) (Contents, error)
-	Register(ctx context.Context, r *catalog.Register) error
-	Deregister(ctx context.Context, d *catalog.Deregister) error
+	// Write carries out *catalog.Register and *catalog.Deregister commands in their
+	// order and says of each how it went.
+	Write(ctx context.Context, cmds []catalog.Command) []error
 }
 
 // Contents is a node as the catalog has it.
@@ -217,11 +218,8 @@ func (y *Syncer) pass(ctx context.Context, full bool) (refusals int, err error) 
 // afterwards by a late write of our own, so that is ruled out first.
 func (y *Syncer) look(ctx context.Context) error {
 	if y.unsure && y.state.Node().ID != "" {
-		w := y.state.fence()
-		if err := y.send(ctx, w); err == nil {
-			y.state.done(w)
-		} else if !refused(err) {
-			return fmt.Errorf("write %s: %w", w.what, err)
+		if _, err := y.send(ctx, []*write{y.state.fence()}); err != nil {
+			return err
 		}
 	}
 	var there Contents
@@ -236,49 +234,55 @@ func (y *Syncer) look(ctx context.Context) error {
 	return nil
 }
 
-// push writes all that is pending, one thing after the other.
+// push writes all that is pending, some at a time.
 func (y *Syncer) push(ctx context.Context) (refusals int, err error) {
-	for _, it := range y.state.pending() {
-		w := y.state.writeFor(it)
-		if w == nil {
-			continue
+	for items := y.state.pending(); len(items) > 0 && err == nil; {
+		var writes []*write
+		writes, items = y.state.writesFor(items)
+		if len(writes) == 0 {
+			continue // all has been done by now
 		}
-		switch err := y.send(ctx, w); {
-		case err == nil:
-			y.state.done(w)
-			y.log.Debug("synced", "what", w.what, "removed", w.deregister != nil)
-		case refused(err):
-			refusals++
-			y.state.refuse(w)
-			y.log.Warn("the catalog refuses a registration of this agent", "what", w.what, "error", err)
-		default:
-			return refusals, fmt.Errorf("write %s: %w", w.what, err)
-		}
+		var n int
+		n, err = y.send(ctx, writes)
+		refusals += n
 	}
-	return refusals, nil
+	return refusals, err
 }
 
-// send makes one write.
-func (y *Syncer) send(ctx context.Context, w *write) error {
-	source, err := y.state.source()
-	if err != nil {
-		return err
-	}
-	err = y.request(ctx, func(ctx context.Context) error {
-		if w.deregister != nil {
-			w.deregister.Source = source
-			return y.catalog.Deregister(ctx, w.deregister)
+// send makes writes and notes how they went. It gives how many the catalog
+// refused; its error is about the way to the catalog.
+func (y *Syncer) send(ctx context.Context, writes []*write) (refusals int, err error) {
+	cmds := make([]catalog.Command, len(writes))
+	for i, w := range writes {
+		source, err := y.state.source()
+		if err != nil {
+			return 0, err
 		}
-		w.register.Source = source
-		return y.catalog.Register(ctx, w.register)
-	})
-	switch {
-	case err == nil:
-		y.unsure = false
-	case !refused(err) && !notDone(err):
-		y.unsure = true
+		cmds[i] = w.command(source)
 	}
-	return err
+	var errs []error
+	_ = y.request(ctx, func(ctx context.Context) error {
+		errs = y.catalog.Write(ctx, cmds)
+		return nil
+	})
+	for i, w := range writes {
+		switch failed := errs[i]; {
+		case failed == nil:
+			y.unsure = false
+			y.state.done(w)
+			y.log.Debug("synced", "what", w.what, "removed", w.deregister != nil)
+		case refused(failed):
+			refusals++
+			y.state.refuse(w)
+			y.log.Warn("the catalog refuses a registration of this agent", "what", w.what, "error", failed)
+		default:
+			y.unsure = y.unsure || !notDone(failed)
+			if err == nil {
+				err = fmt.Errorf("write %s: %w", w.what, failed)
+			}
+		}
+	}
+	return refusals, err
 }
 
 func (y *Syncer) request(ctx context.Context, do func(context.Context) error) error {

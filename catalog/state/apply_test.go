@@ -203,3 +203,34 @@ func TestPreview_LeavesTheCommandAlone(t *testing.T) {
 		t.Error("the command is another one now")
 	}
 }
+
+// Each command of a batch is dropped, refused or carried out by itself, and sees
+// what those before it did.
+func TestBatch_CarriesOutEachCommandByItself(t *testing.T) {
+	f := newFixture(t, register("n1", withSource(idA, 3)))
+	got := f.apply(catalog.BatchOf([]catalog.Command{
+		register("n1", withService("", "late"), withSource(idA, 2)),
+		register("n1", withService("", "gone"), withSource(idA, 4)),
+		register("n1", withCheck("c", "none", "passing"), withSource(idA, 5)),
+		&catalog.Deregister{Node: "n1", ServiceID: "gone", Source: catalog.Source{NodeID: idA, Seq: 6}},
+		register("n1", withService("", "web"), withCheck("c", "web", "passing"), withSource(idA, 7)),
+	}))
+	each := got.Value.([]catalog.Result)
+	if !got.Changed || got.Err != nil || len(each) != 5 {
+		t.Fatalf("answered %+v", got)
+	}
+	for i, r := range each {
+		if refused := i == 2; (r.Err != nil) != refused || r.Changed != (i == 1 || i >= 3) {
+			t.Errorf("command %d: %+v", i, r)
+		}
+	}
+	services := f.View().NodeServices("n1")
+	if len(services) != 1 || services[0].ID != "web" || len(f.View().NodeChecks("n1")) != 1 {
+		t.Errorf("services are %+v", services)
+	}
+	f.mustKeep(catalog.BatchOf([]catalog.Command{register("n1", withService("", "web"), withSource(idA, 7))}))
+	f.mustKeep(&catalog.Batch{})
+	if r := f.apply(&catalog.Batch{Commands: make([]catalog.Owned, 1)}); r.Changed || r.Value.([]catalog.Result)[0].Err == nil {
+		t.Errorf("a command of no kind is answered %+v", r)
+	}
+}

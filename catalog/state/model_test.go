@@ -31,7 +31,10 @@ var (
 // commands draws commands from few names, so that they meet each other.
 func commands() *rapid.Generator[catalog.Command] {
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		op := rapid.IntRange(0, 7).Draw(t, "op")
+		op := rapid.IntRange(0, 8).Draw(t, "op")
+		if op == 8 {
+			return batches().Draw(t, "batch")
+		}
 		if op == 7 {
 			return txns().Draw(t, "txn")
 		}
@@ -50,15 +53,34 @@ func commands() *rapid.Generator[catalog.Command] {
 			return c
 		}
 		if op == 0 {
-			return &catalog.Deregister{
-				Node:      someNodes.Draw(t, "node"),
-				ServiceID: rapid.OneOf(rapid.Just(""), someServices).Draw(t, "service"),
-				CheckID:   rapid.OneOf(rapid.Just(""), someChecks).Draw(t, "check"),
-				Source:    someSources.Draw(t, "source"),
-			}
+			return deregisters(t)
 		}
 		return registers(t)
 	})
+}
+
+// batches draws batches of registers and deregisters.
+func batches() *rapid.Generator[catalog.Command] {
+	return rapid.Custom(func(t *rapid.T) catalog.Command {
+		var cmds []catalog.Command
+		for range rapid.IntRange(0, 4).Draw(t, "commands") {
+			if rapid.Bool().Draw(t, "deregister") {
+				cmds = append(cmds, deregisters(t))
+			} else {
+				cmds = append(cmds, registers(t))
+			}
+		}
+		return catalog.BatchOf(cmds)
+	})
+}
+
+func deregisters(t *rapid.T) *catalog.Deregister {
+	return &catalog.Deregister{
+		Node:      someNodes.Draw(t, "node"),
+		ServiceID: rapid.OneOf(rapid.Just(""), someServices).Draw(t, "service"),
+		CheckID:   rapid.OneOf(rapid.Just(""), someChecks).Draw(t, "check"),
+		Source:    someSources.Draw(t, "source"),
+	}
 }
 
 // registers draws a normalised register.
@@ -145,6 +167,8 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 		next.endSession(index, c.ID)
 	case *catalog.Txn:
 		next, _ = m.transact(index, c)
+	case *catalog.Batch:
+		next, _ = m.applyEach(index, c)
 	case *catalog.EndLockDelays:
 		for _, d := range c.Delays {
 			if next.delays[d.Key].Index == d.Index {
@@ -389,6 +413,17 @@ func questions() map[string]func(*View) any {
 	return qs
 }
 
+// applyEach carries out the commands of a batch one after the other, and tells
+// which were refused.
+func (m model) applyEach(index uint64, b *catalog.Batch) (now model, refused []bool) {
+	now = m
+	for _, c := range b.Commands {
+		next, err := now.apply(index, c.Command())
+		now, refused = next, append(refused, err != nil)
+	}
+	return now, refused
+}
+
 // sameAnswer compares what two transactions answered, but for the reasons.
 func sameAnswer(t *rapid.T, want, got *catalog.TxnResult) {
 	t.Helper()
@@ -438,6 +473,15 @@ func TestStore_DoesAsTheModelDoes(t *testing.T) {
 			before := m.describe()
 			after := next.describe()
 			_, several := c.(*catalog.Txn) // which may undo what it did: that counts as a change
+			if b, ok := c.(*catalog.Batch); ok {
+				several = true // likewise
+				_, refused := m.applyEach(index, b)
+				for i, r := range got.Value.([]catalog.Result) {
+					if (r.Err != nil) != refused[i] {
+						t.Fatalf("command %d of a batch is answered %v, by the model refused: %t", i, r.Err, refused[i])
+					}
+				}
+			}
 			changed := before != after || !maps.Equal(m.seqs, next.seqs)
 			if changed != got.Changed && !(several && got.Changed) {
 				t.Fatalf("%d: store says changed = %t, model %t", index, got.Changed, changed)

@@ -83,6 +83,8 @@ func (s *Store) Preview(cmd catalog.Command) catalog.Result {
 	case *catalog.Restore:
 		w := s.copy()
 		return w.restore(w.meta.index()+1, cmd)
+	case *catalog.Batch:
+		return previewBatch(s.read(), cmd)
 	}
 	p := planCommand(s.read(), cmd)
 	return p.result()

@@ -38,6 +38,8 @@ func (w *writer) apply(index uint64, cmd catalog.Command) catalog.Result {
 		return w.applyTxn(index, cmd)
 	case *catalog.Restore:
 		return w.restore(index, cmd)
+	case *catalog.Batch:
+		return w.applyBatch(index, cmd)
 	}
 	p := planCommand(w.reader, cmd)
 	if p.changes() {
