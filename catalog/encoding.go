@@ -17,6 +17,13 @@ const (
 	commandVersion = 1
 	commandHeader  = 2  // operation and version
 	maxDepth       = 64 // of nested maps and lists in any encoding
+
+	// maxValues bounds the values in any encoding, each key of a map and each member
+	// of a list being one: an empty string takes a byte there and 16 in memory. An
+	// empty map takes a byte too, and what it becomes some hundred: it counts for
+	// mapValues.
+	maxValues = 1 << 16
+	mapValues = 8
 )
 
 // EncodeCommand gives the bytes of a command as they stand in the log. It
@@ -109,7 +116,8 @@ func newCommand(op Op) Command {
 func Marshal(v any) ([]byte, error) { return appendMsgpack(nil, v) }
 
 // Unmarshal reads one msgpack value into v and refuses bytes that are left over.
-// It allocates no more than a small multiple of len(b), whatever b announces.
+// It allocates four times MaxCommandSize at most, or what b takes if that is more,
+// whatever b announces.
 func Unmarshal(b []byte, v any) (err error) {
 	if err := checkMsgpack(b); err != nil {
 		return err
@@ -157,11 +165,12 @@ var (
 )
 
 // checkMsgpack walks b without allocating and refuses what isn't exactly one
-// msgpack value, nests deeper than maxDepth, or has types that no command uses
-// (extensions). What passes can be given to a decoder that trusts lengths.
+// msgpack value, nests deeper than maxDepth, has more than maxValues, or has types
+// that no command uses (extensions). What passes can be given to a decoder that
+// trusts lengths.
 func checkMsgpack(b []byte) error {
 	var open [maxDepth]int // values still to come, by nesting level
-	depth, pos := 0, 0
+	depth, pos, values := 0, 0, 0
 	open[0] = 1
 	for {
 		for open[depth] == 0 {
@@ -177,6 +186,13 @@ func checkMsgpack(b []byte) error {
 		size, children, ok := msgpackToken(b[pos:])
 		if !ok {
 			return fmt.Errorf("malformed or truncated msgpack at byte %d", pos)
+		}
+		values++
+		if c := b[pos]; c&0xf0 == 0x80 || c == 0xde || c == 0xdf {
+			values += mapValues - 1
+		}
+		if values > maxValues {
+			return fmt.Errorf("more than %d values at byte %d", maxValues, pos)
 		}
 		pos += size
 		if children > len(b)-pos {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -103,6 +104,51 @@ func TestDecodeCommand_AllocatesAFewTimesItsInput(t *testing.T) {
 		// A string's header is sixteen times the byte that an empty one takes.
 		if took, most := allocated()-before, uint64(20*len(b)+64<<10); took > most {
 			t.Errorf("%s: %d bytes were decoded with %d bytes of memory; at most %d are due", name, len(b), took, most)
+		}
+	}
+}
+
+// Property 42: whatever the bytes of a command are, reading them takes no more than
+// four times what a command may have.
+func TestBounds_HostileCommandsTakeLittleMemory(t *testing.T) {
+	command := func(op Op, field string, value []byte) []byte {
+		b := append([]byte{byte(op), commandVersion, 0x81, 0xa0 | byte(len(field))}, field...)
+		return append(b, value...)
+	}
+	list := func(n int, member ...byte) []byte {
+		return append(binary.BigEndian.AppendUint32([]byte{0xdd}, uint32(n)), bytes.Repeat(member, n)...)
+	}
+	table := func(n int) []byte {
+		b := binary.BigEndian.AppendUint32([]byte{0xdf}, uint32(n))
+		for i := range n {
+			b = append(binary.BigEndian.AppendUint32(append(b, 0xa4), uint32(i)), 0xc0)
+		}
+		return b
+	}
+	service := func(field string, value []byte) []byte {
+		return command(OpRegister, "Service", append(append([]byte{0x81, 0xa0 | byte(len(field))}, field...), value...))
+	}
+	proxy := func(config []byte) []byte { return service("Proxy", append([]byte("\x81\xa6Config"), config...)) }
+	const maxMaps = (maxValues - 40) / mapValues
+	for name, b := range map[string][]byte{
+		"a million empty tags":         service("Tags", list(1<<20-64, 0xa0)),
+		"as many empty tags as may be": service("Tags", list(maxValues-40, 0xa0)),
+		"many checks of nothing":       command(OpRegister, "Checks", list(1<<20-64, 0x80)),
+		"as many checks as may be":     command(OpRegister, "Checks", list(maxMaps, 0x80)),
+		"many updates of nothing":      command(OpCoordinates, "Updates", list(maxMaps, 0x80)),
+		"many operations of nothing":   command(OpTxn, "Ops", list(maxMaps, 0x80)),
+		"a large table":                proxy(table((maxValues - 40) / 2)),
+		"a list of lists":              proxy([]byte("\x81\xa1a" + string(list((maxValues-40)/2, 0x91, 0xc0)))),
+		"a list of tables":             proxy([]byte("\x81\xa1a" + string(list((maxValues-40)/(mapValues+2), 0x81, 0xa0, 0xc0)))),
+		"an announced list":            service("Tags", []byte{0xdd, 0x7f, 0xff, 0xff, 0xff}),
+		"an announced table":           service("Meta", []byte{0xdf, 0x7f, 0xff, 0xff, 0xff}),
+		"an announced text":            command(OpKV, "Key", []byte{0xdb, 0x7f, 0xff, 0xff, 0xff}),
+	} {
+		before := allocated()
+		_, err := DecodeCommand(b)
+		t.Logf("%s: %d bytes, %d allocated, %v", name, len(b), allocated()-before, err)
+		if took, most := allocated()-before, uint64(4*MaxCommandSize); took > most {
+			t.Errorf("%s: %d bytes were read with %d bytes of memory (error: %v); at most %d are due", name, len(b), took, err, most)
 		}
 	}
 }

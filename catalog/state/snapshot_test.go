@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -221,6 +222,13 @@ func sealed(records []byte, n uint64) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
+// allocated is how many bytes the process has asked for since it began.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
 func FuzzRestore(f *testing.F) {
 	good := snapshotBytes(f, populated(f).Snapshot())
 	records := good[len(snapshotMagic)+1 : len(good)-13]
@@ -229,8 +237,14 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte{recordMeta, 0, 0, 0, 1, 0x80}, uint64(1))
 	f.Add([]byte{recordMeta, 0xff, 0xff, 0xff, 0xff}, uint64(1))
 	f.Fuzz(func(t *testing.T, records []byte, n uint64) {
-		s := New()
-		if s.Restore(bytes.NewReader(sealed(records, n))) != nil {
+		s, file := New(), sealed(records, n)
+		before := allocated()
+		err := s.Restore(bytes.NewReader(file))
+		// Property 42. What a record becomes is bound by catalog.Unmarshal.
+		if took, most := allocated()-before, uint64(4*max(len(file), catalog.MaxCommandSize)); took > most {
+			t.Errorf("%d bytes were restored with %d bytes of memory; at most %d are due", len(file), took, most)
+		}
+		if err != nil {
 			return
 		}
 		// Whatever restores has one snapshot, and goes on to work.

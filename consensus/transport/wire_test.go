@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"net"
 	"reflect"
 	"runtime"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -223,10 +225,46 @@ func TestBounds_DecodingAllocatesInProportion(t *testing.T) {
 				t.Fatal(err)
 			}
 			runtime.ReadMemStats(&after)
-			if got := after.TotalAlloc - before.TotalAlloc; got > 8*testFrame {
+			if got := after.TotalAlloc - before.TotalAlloc; got > 4*testFrame {
 				t.Errorf("decoding %d bytes allocated %d", len(body), got)
 			}
 		})
+	}
+}
+
+// A frame that announces all that it may, and then falls silent or says too little,
+// has what it sent. A hello is small, whatever it claims.
+func TestBounds_AnnouncedFramesTakeNoMemory(t *testing.T) {
+	announce := func(n uint32, body ...byte) []byte { return append(binary.BigEndian.AppendUint32(nil, n), body...) }
+	for name, c := range map[string]struct {
+		limit int
+		sent  []byte
+	}{
+		"a frame that does not come": {64 << 20, announce(64<<20, make([]byte, 100)...)},
+		"a frame beyond the bound":   {64 << 20, announce(1<<32-1, make([]byte, 100)...)},
+		"a hello of long lists":      {maxHandshake, announce(maxHandshake, append([]byte{0xdd, 0x7f, 0xff, 0xff, 0xff}, make([]byte, maxHandshake-5)...)...)},
+		"a hello with a long name":   {maxHandshake, announce(9, 0x96, 1, 0xdb, 0x7f, 0xff, 0xff, 0xff, 'x', 'x')},
+		"a hello of nested lists":    {maxHandshake, announce(maxHandshake, bytes.Repeat([]byte{0x91}, maxHandshake)...)},
+	} {
+		near, far := net.Pipe()
+		go func() {
+			_, _ = far.Write(c.sent)
+			_ = far.Close()
+		}()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		body, err := newFrameReader(near, c.limit, time.Minute, time.Minute).next()
+		if err == nil {
+			err = newDecoder(c.limit).into(body, new(wireHello))
+		}
+		runtime.ReadMemStats(&after)
+		_ = near.Close()
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > uint64(4*len(c.sent)+2*readStep) {
+			t.Errorf("%s: %d bytes cost %d (%v)", name, len(c.sent), got, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package wal_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"muster/consensus/core"
@@ -30,12 +31,16 @@ func FuzzRecover(f *testing.F) {
 		must(t, err)
 		_, err = file.WriteAt(data, 0)
 		must(t, err)
+		before := allocated()
 		l, r, err := wal.Open(fsys, dir, tiny())
+		within(t, before, len(data))
 		if err != nil {
 			return
 		}
 		defer l.Close()
+		before = allocated()
 		es, err := readAll(l)
+		within(t, before, len(data))
 		if err != nil {
 			t.Fatalf("opened, but can't be read: %v", err)
 		}
@@ -80,7 +85,9 @@ func FuzzSnapshot(f *testing.F) {
 		must(t, err)
 		_, err = file.WriteAt(data, 0)
 		must(t, err)
+		before := allocated()
 		l, r, err := wal.Open(fsys, dir, tiny())
+		within(t, before, len(data))
 		if err != nil {
 			t.Fatalf("the log reaches back to the first entry: %v", err)
 		}
@@ -92,4 +99,20 @@ func FuzzSnapshot(f *testing.F) {
 			t.Fatalf("snapshot of %d bytes: read %d, %v", r.Snapshot.Size, len(b), err)
 		}
 	})
+}
+
+// within holds what was allocated since before to property 42: four times the size
+// of a file, or of the buffers that one is read through, whatever is in it.
+func within(t *testing.T, before uint64, size int) {
+	t.Helper()
+	if took, most := allocated()-before, uint64(4*max(size, 256<<10)); took > most {
+		t.Errorf("%d bytes were read with %d bytes of memory; at most %d are due", size, took, most)
+	}
+}
+
+// allocated is how many bytes the process has asked for since it began.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }
