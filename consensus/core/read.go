@@ -72,6 +72,7 @@ type askedReads struct {
 	out         []uint64
 	outByRound  bool
 	outstanding bool
+	refused     bool   // the question under way was, and no other is put before retryAt
 	token       uint64 // of the question under way
 	retryAt     Instant
 	leaderHeard Instant // when the leader was last heard
@@ -179,17 +180,30 @@ func (c *Core) askReads() {
 		return
 	}
 	c.readToken++
-	a.token, a.outstanding = c.readToken, true
+	a.token, a.outstanding, a.refused = c.readToken, true, false
 	a.out, a.next = a.next, nil
 	a.outByRound, a.byRound = a.byRound, false
+	c.putQuestion()
+}
+
+// putQuestion sends the question under way.
+func (c *Core) putQuestion() {
+	a := &c.asked
 	a.retryAt = c.now.Add(c.timing().ElectionMin)
 	c.send(Message{Kind: MsgReadIndex, To: c.leader, Token: a.token, ByRound: a.outByRound})
 }
 
-// retryReads asks again, under a fresh token, what was not answered.
+// retryReads puts the question under way once more if no answer has come. It is
+// the same question, for the same reads, so an answer to any copy will do: were
+// each a new one, a leader further away than the wait would be heard too late
+// every time.
 func (c *Core) retryReads() {
-	if c.asked.outstanding && c.now >= c.asked.retryAt {
+	switch {
+	case !c.asked.outstanding || c.now < c.asked.retryAt:
+	case c.asked.refused:
 		c.withdrawReads()
+	default:
+		c.putQuestion()
 	}
 }
 
@@ -220,6 +234,7 @@ func (c *Core) handleReadIndexReply(m Message) {
 	if m.Reject {
 		// It leads no longer, and would refuse the next question as well: that
 		// one waits until retryAt, or for another leader.
+		a.refused = true
 		c.readyAll(tokens, 0, ErrLeadershipLost)
 		return
 	}

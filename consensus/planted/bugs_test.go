@@ -441,4 +441,9 @@ var bugs = []bug{
 		edits:  []edit{{"core/membership.go", "next.Voters() != c.config().Voters() && 2*len(absent) >= next.Voters()", "false"}},
 		checks: []check{cluster(200), scripts},
 	},
+	{
+		number: 138, name: "each retry of a read is a new question",
+		edits:  []edit{{"core/read.go", "\tcase c.asked.refused:\n", "\tdefault:\n"}, {"core/read.go", "\tdefault:\n\t\tc.putQuestion()\n", ""}},
+		checks: []check{scripts},
+	},
 }
