@@ -165,7 +165,7 @@ func TestFSM_StopsAtARestoreOfALaterRelease(t *testing.T) {
 	m := stateMachine{store: state.New()}
 	var entries []core.Entry
 	for i, c := range []*catalog.Restore{
-		{Step: catalog.RestoreBegin, ID: "r"}, {Step: catalog.RestoreLoad, ID: "r", Part: 1, Data: []byte{255, 0, 0, 0, 0}},
+		{Step: catalog.RestoreBegin, ID: "r"}, {Step: catalog.RestoreLoad, ID: "r", Part: 1, Data: []byte{200, 0, 0, 0, 0}},
 	} {
 		data, err := catalog.EncodeCommand(c)
 		if err != nil {

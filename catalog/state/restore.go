@@ -103,11 +103,11 @@ func leftOver(rest []byte) []byte { return append([]byte(nil), rest...) }
 // archive is from, and sources about how far this cluster has followed its agents.
 func (s *staging) stage(kind byte, body []byte) error {
 	switch {
+	case kind >= recordStaged:
+		return fmt.Errorf("a record of kind %d has no place in an archive", kind)
 	case kind > lastRecord:
 		// Whoever leads has let it pass, and so knows it.
 		return fmt.Errorf("a record of kind %d: %w", kind, catalog.ErrLaterRelease)
-	case !archived(kind):
-		return fmt.Errorf("a record of kind %d has no place in an archive", kind)
 	case kind == recordMeta && s.kind == 0:
 		s.kind = kind
 		return s.stageMeta(body)
@@ -228,16 +228,13 @@ func (s *Store) Restoring() string {
 	return ""
 }
 
-// archived says whether the records of a kind have a place in an archive.
-func archived(kind byte) bool { return kind != recordStaged && kind != recordStaging }
-
 // Parts reads a backup and gives what RestoreLoad takes of it, in parts of about a
 // size in bytes, which are valid for that call only. The backup is known to be as
 // it was written only once Parts has returned nil.
 func Parts(in io.Reader, size int, give func(part []byte) error) error {
 	part := make([]byte, 0, size)
 	err := readRecords(in, func(kind byte, body []byte) error {
-		if kind > lastRecord || !archived(kind) {
+		if kind > lastRecord {
 			return fmt.Errorf("unknown kind %d", kind)
 		}
 		record := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)))
@@ -313,7 +310,7 @@ func (l *loader) loadStaging(body []byte) error {
 		s.db = newDB()
 		l.staging = s
 	}
-	if l.db.staging != nil || rec.ID == "" || rec.Kind < s.kind || !archived(rec.Kind) || rec.Kind > 0 && s.kind == 0 {
+	if l.db.staging != nil || rec.ID == "" || rec.Kind < s.kind || rec.Kind > lastRecord || rec.Kind > 0 && s.kind == 0 {
 		return errors.New("it says of a restore what can't be")
 	}
 	s.id, s.parts, s.rest, s.kind, s.last = rec.ID, rec.Parts, leftOver(rec.Rest), rec.Kind, rec.Last

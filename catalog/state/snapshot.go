@@ -54,10 +54,11 @@ const (
 
 	recordAutopilot = 12
 
-	recordStaged  = 13 // a record that a restore has loaded
-	recordStaging = 14 // how far the restore is
+	lastRecord = recordAutopilot // of those that archives have
 
-	lastRecord = recordStaging
+	// These come last, whatever else there will be.
+	recordStaged  = 254 // a record that a restore has loaded
+	recordStaging = 255 // how far the restore is
 )
 
 // recordNames say what the records of a kind are, for people.
@@ -65,7 +66,6 @@ var recordNames = [lastRecord + 1]string{
 	recordMeta: "Meta", recordNode: "Node", recordService: "Service", recordCheck: "Check",
 	recordTopic: "Index", recordSource: "Source", recordCoord: "Coordinate", recordKV: "KVS",
 	recordKVGone: "Tombstone", recordSession: "Session", recordDelay: "LockDelay", recordAutopilot: "Autopilot",
-	recordStaged: "Staged", recordStaging: "Staging",
 }
 
 // Rows whose form in memory isn't the one in a snapshot.
