@@ -197,6 +197,9 @@ func (a *Agent) stats() map[string]map[string]string {
 	if a.quorum != nil {
 		s := a.quorum.node.Status()
 		out["raft"] = raftStats(s)
+		if err := a.quorum.Blocked(); err != nil {
+			out["raft"]["blocked"] = err.Error()
+		}
 		if a.wan != nil {
 			out["serf_wan"] = a.wan.pool.Stats()
 		}

@@ -34,12 +34,13 @@ type quorum struct {
 	router    *router
 	led       *led
 	name      string // this server's node name
+	dataDir   string
 }
 
 // newQuorum opens the log and restores the catalog from it. listener is the
 // cluster port.
 func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
-	q := &quorum{store: state.New(), router: a.router, name: a.cfg.NodeName}
+	q := &quorum{store: state.New(), router: a.router, name: a.cfg.NodeName, dataDir: a.cfg.DataDir}
 	cfg := consensus.DefaultConfig()
 	cfg.ID = core.ServerID(a.nodeID)
 	cfg.Addr = net.JoinHostPort(a.cfg.AdvertiseAddr, strconv.Itoa(a.cfg.ServerPort))
@@ -62,6 +63,9 @@ func newQuorum(a *Agent, listener net.Listener) (*quorum, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if err := q.Blocked(); err != nil {
+		a.opts.Logger.Error("this cluster can't be led", "reason", err)
 	}
 	q.led = newLed(a.cfg.RPCHoldTimeout, q.KnownLeader, q.node.Changed)
 	limits := transport.MuxConfig{SniffTimeout: a.cfg.ClusterLimits.HandshakeTimeout, MaxPerHost: a.cfg.ClusterLimits.MaxConnsPerClient, Logger: a.opts.Logger}
@@ -147,9 +151,11 @@ func (q *quorum) readIndex(ctx context.Context, kind core.ReadKind) error {
 		defer cancel()
 	}
 	_, err := q.node.ReadIndex(ctx, kind)
-	switch {
+	switch blocked := q.Blocked(); {
 	case err == nil:
 		return nil
+	case blocked != nil:
+		return blocked
 	case full:
 		return catalog.Errorf(catalog.Blocked, "server %s can't tell what is current, for its disk is full and it lacks what is new: free some space, or ask another server", q.name)
 	case ctx.Err() == nil:
@@ -160,6 +166,18 @@ func (q *quorum) readIndex(ctx context.Context, kind core.ReadKind) error {
 
 // Ready implements api.Replica.
 func (q *quorum) Ready() bool { return q.node.Ready() }
+
+// Blocked implements api.Replica: the only voter gave up its vote, and there is
+// nobody who could catch it up.
+func (q *quorum) Blocked() error {
+	s := q.node.Status()
+	own, _ := s.Config.Find(s.ID)
+	if !s.Voteless || own.Suffrage != core.Voter || s.Config.Voters() != 1 {
+		return nil
+	}
+	return catalog.Errorf(catalog.Blocked, "No cluster leader: the log of server %s has lost its end, where acknowledged writes may have been, so it casts no vote, and it is the only voter. "+
+		"Put a whole copy of its data directory in place; or, if what it still has is to do, stop it, run `muster operator raft recover -yes %s`, and start it again", q.name, q.dataDir)
+}
 
 // IsLeader implements api.Replica.
 func (q *quorum) IsLeader() bool { return q.node.IsLeader() }

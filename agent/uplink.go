@@ -186,6 +186,9 @@ func (u *uplink) attempt(ctx context.Context, data []byte, hops int) (catalog.Re
 		return result, changed, err
 	}
 	addr := u.router.LeaderAddr()
+	if err := u.quorum.Blocked(); addr == "" && err != nil {
+		return catalog.Result{}, changed, err
+	}
 	if addr == "" || hops == 0 {
 		return catalog.Result{}, changed, catalog.Errorf(catalog.Unavailable, "No cluster leader")
 	}

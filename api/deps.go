@@ -34,6 +34,10 @@ type Replica interface {
 	// this server started. Until then even a stale read would go back in time.
 	Ready() bool
 
+	// Blocked says why no leader can come before somebody has seen to it, in an
+	// error of kind catalog.Blocked; nil where one may come by itself.
+	Blocked() error
+
 	IsLeader() bool
 	KnownLeader() bool
 	// Led gives a context that is over once this server has known no leader for

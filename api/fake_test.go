@@ -40,6 +40,7 @@ type fakeReplica struct {
 	leads     atomic.Bool
 	age       time.Duration
 	led       context.Context
+	blocked   error
 	reads     atomic.Int64 // calls of ReadIndex and Confirm
 	confirms  atomic.Int64 // of these, of Confirm
 	writes    atomic.Int64 // commands committed
@@ -96,6 +97,7 @@ func (r *fakeReplica) Confirm(ctx context.Context) error {
 	return r.ReadIndex(ctx)
 }
 
+func (r *fakeReplica) Blocked() error             { return r.blocked }
 func (r *fakeReplica) IsLeader() bool             { return r.leads.Load() }
 func (r *fakeReplica) Term() uint64               { return 3 }
 func (r *fakeReplica) Ready() bool                { return !r.replaying.Load() }

@@ -189,6 +189,18 @@ func TestForward_BoundsTheReasonThatIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestForward_TellsWhyNobodyCanLead(t *testing.T) {
+	short := func(c *api.Config, _ *api.Deps) { c.HoldTimeout = 200 * time.Millisecond }
+	server := newRig(t, short)
+	server.replica.leads.Store(false)
+	server.replica.blocked = catalog.Errorf(catalog.Blocked, "No cluster leader: the only voter has no vote")
+	for name, r := range map[string]*rig{"server": server, "client": newRig(t, asClient(server.listen()), short)} {
+		if w := r.do("PUT", "/v1/catalog/register", registerN1); w.Code != 500 || w.Body.String() != "No cluster leader: the only voter has no vote" {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
 // The server that an agent asks may be the one that is cut off: it must say so
 // while there is time to ask another.
 func TestForward_WaitsForALeaderOnlyShortlyWhatWasPassedOn(t *testing.T) {

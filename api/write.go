@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -19,7 +20,7 @@ func (c *call) write() error {
 		}
 		addr := cluster.LeaderAddr()
 		if addr == "" {
-			return errNoLeader
+			return cmp.Or(replica.Blocked(), error(errNoLeader))
 		}
 		return c.pass(addr)
 	})

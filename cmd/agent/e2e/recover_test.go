@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	consul "github.com/hashicorp/consul/api"
 )
 
 // Two of three servers are lost for good. The third one is made a cluster of its
@@ -119,6 +122,67 @@ func waitForVoters(t *testing.T, a *agent, n int) {
 		}
 		return nil
 	})
+}
+
+// A lone server whose log has lost its end says why nothing is led, wherever one
+// may ask, and what to do; and that works.
+func TestRecover_ALoneServerWithoutAVote(t *testing.T) {
+	c := newCluster(t)
+	patience := writeFile(t, "patience.hcl", "performance { rpc_hold_timeout = \"300ms\" }\n")
+	server, client := c.servers(1, "-config-file", patience)[0], c.client("client", "-config-file", patience)
+	agents := []*agent{server.start(), client.start()}
+	waitMembers(t, agents, 2)
+	server.waitLeader()
+	if !server.tryCatalogRegister("kept") {
+		t.Fatal("a write was refused")
+	}
+	server.kill()
+	segments, err := filepath.Glob(filepath.Join(server.dir, "raft", "*.wal"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("segments %v: %v", segments, err)
+	}
+	if err := os.Truncate(segments[len(segments)-1], 64<<10); err != nil {
+		t.Fatal(err)
+	}
+	server.start()
+	waitMembers(t, agents, 2)
+	told := func(what, text string) {
+		t.Helper()
+		for _, part := range []string{"server-1 has lost its end", "muster operator raft recover -yes " + server.dir} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s does not say %q: %s", what, part, text)
+			}
+		}
+	}
+	told("the log", server.log.String())
+	for _, a := range agents {
+		for _, path := range []string{"/v1/catalog/nodes", "/v1/catalog/nodes?consistent", "/v1/operator/autopilot/health"} {
+			status, _, body := a.get(path)
+			if told(path+" of "+a.name, body); status != http.StatusInternalServerError {
+				t.Errorf("%s of %s: %d", path, a.name, status)
+			}
+		}
+		_, err := a.consul().KV().Put(&consul.KVPair{Key: "k"}, nil)
+		told("a write by "+a.name, fmt.Sprint(err))
+	}
+	_, _, self := server.get("/v1/agent/self")
+	told("/v1/agent/self", self)
+	out, code := server.muster("operator", "raft", "safe-to-stop")
+	if told("safe-to-stop", out); code == 0 {
+		t.Error("safe-to-stop says that it is")
+	}
+
+	server.kill()
+	if out, code := server.muster("operator", "raft", "recover", "-yes", server.dir); code != 0 {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+	server.start().waitLeader()
+	if _, _, body := server.get("/v1/catalog/nodes"); !strings.Contains(body, `"kept"`) {
+		t.Errorf("what was whole is lost: %s", body)
+	}
+	if !server.tryCatalogRegister("new") {
+		t.Error("it takes no writes")
+	}
 }
 
 // A file by which Consul recovers is neither obeyed nor passed over in silence.
