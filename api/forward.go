@@ -106,7 +106,7 @@ func (c *call) forward() error {
 
 // passOn has any server answer this call alone.
 func (c *call) passOn() error {
-	return c.hold(func(context.Context) error {
+	return c.keepAsking(func() error {
 		resp, err := c.anyServer()
 		if err != nil {
 			return err
@@ -115,6 +115,23 @@ func (c *call) passOn() error {
 		c.relay(resp)
 		return nil
 	})
+}
+
+// keepAsking has servers asked as hold does. A blocking query that a server kept
+// for longer than hold tries has not waited for a leader: when it breaks off, the
+// time in which another one may be asked begins.
+func (c *call) keepAsking(ask func() error) error {
+	for {
+		var asked time.Time
+		err := c.hold(func(context.Context) error {
+			asked = time.Now()
+			return ask()
+		})
+		brokeOff := c.req.Options.Index > 0 && time.Since(asked) >= c.s.cfg.HoldTimeout
+		if err == nil || !notDone(err) || !brokeOff || c.req.ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // anyServer asks one server after the other until one answers. The caller closes

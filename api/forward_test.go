@@ -314,6 +314,38 @@ func waitInFlight(t *testing.T, r *rig) {
 	}
 }
 
+// A server may keep a blocking query for longer than is waited for a leader. When
+// that breaks off there is as much time to ask on as at the beginning.
+func TestForward_BlockingReadThatBreaksOffIsAskedOn(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			panic(http.ErrAbortHandler) // the connection ends without an answer
+		case 2:
+			w.Header().Set("X-Muster-Not-Done", "true") // no leader yet
+			w.WriteHeader(http.StatusInternalServerError)
+		default:
+			_, _ = io.WriteString(w, "[]")
+		}
+	}))
+	defer server.Close()
+	for _, limit := range []int{0, 1 << 20} { // of answers that are shared
+		asked.Store(0)
+		client := newRig(t, asClient(server.Listener.Addr().String()), func(c *api.Config, _ *api.Deps) {
+			c.HoldTimeout = time.Nanosecond // less than any query is kept
+			c.CacheBytes = limit
+		})
+		if w := client.do("GET", "/v1/health/service/web?index=11", ""); w.Code != 200 || asked.Load() != 3 {
+			t.Errorf("%d %s, asked %d times", w.Code, w.Body, asked.Load())
+		}
+	}
+	client := newRig(t, asClient(refused(t)), func(c *api.Config, _ *api.Deps) { c.HoldTimeout = 500 * time.Millisecond })
+	if w := client.do("GET", "/v1/health/service/web?index=11", ""); w.Code != 500 || w.Body.String() != "No cluster leader" {
+		t.Errorf("of servers that are gone: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestForward_BlockingReadEndsWithItsCaller(t *testing.T) {
 	server := newRig(t)
 	server.replica.register(t, "n1", "web", "passing")

@@ -208,7 +208,7 @@ func (c *call) board(ctx context.Context, wait time.Duration) error {
 			return up.anyServer()
 		}
 	}
-	return c.hold(func(context.Context) error {
+	return c.keepAsking(func() error {
 		return c.s.flights.ask(ctx, key, begin, c.give)
 	})
 }
