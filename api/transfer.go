@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +23,8 @@ func (c *call) download(age time.Duration) error {
 	h.Set("Content-Type", answer.ContentType)
 	c.status = http.StatusOK
 	c.w.WriteHeader(http.StatusOK)
-	ctx, end := c.s.untilDrained(c.req.ctx)
-	defer end()
-	out := &patientWriter{over: ctx.Err, w: c.w, conn: http.NewResponseController(c.w)}
+	over := func() error { return cmp.Or(c.req.ctx.Err(), c.s.draining.Err()) }
+	out := &patientWriter{over: over, w: c.w, conn: http.NewResponseController(c.w)}
 	if err := answer.Write(out); err != nil {
 		c.s.log.Warn("an answer was cut short", "route", c.row.Path, "error", err)
 		// Half an answer must not look like a whole one.
