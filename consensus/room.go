@@ -58,6 +58,9 @@ func (r *room) err(dir string) error {
 		core.ErrDiskFull, dir, r.Free, r.Ready, r.Reserve)
 }
 
+// Full says whether this server takes no new commands for want of room on its disk.
+func (e *Engine) Full() bool { return e.room.full }
+
 // looked takes in how much room there is.
 func (e *Engine) looked(found wal.Room) {
 	e.room.Room = found

@@ -254,6 +254,9 @@ func (k *call) wrote(r consensus.Result) {
 	default:
 		sim.check.denied(k.op)
 		sim.history.drop(k)
+		if errors.Is(r.Err, core.ErrDiskFull) {
+			sim.met(RefusedForRoom)
+		}
 		if r.ID.Index > 0 && errors.Is(r.Err, core.ErrLeadershipLost) {
 			sim.met(RolledBack)
 		}

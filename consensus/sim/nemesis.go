@@ -22,6 +22,7 @@ type action struct {
 func actions() []action {
 	return []action{
 		{"load", 0, (*Sim).load},
+		{"fill disks", 0, (*Sim).fillDisks},
 		{"crash", 2, (*Sim).crashOne},
 		{"crash many", 1, (*Sim).crashMany},
 		{"pause", 1, func(s *Sim, d dice) { s.target(d).pause(s.plan.scaled(d.between(50*millisecond, second))) }},
@@ -159,15 +160,20 @@ func (s *server) crash(d dice) {
 	laws := memfs.Laws()
 	law := laws[d.IntN(len(laws))]
 	s.sim.trace("crash %s law=%v", s.id, law)
+	s.down()
+	s.fs = s.fs.Crash(law, d.Rand)
+	if d.chance(0.2) {
+		s.loseTail(d)
+	}
+}
+
+// down ends the process.
+func (s *server) down() {
 	s.life++ // voids all that was scheduled
 	s.note()
 	s.engine = nil
 	if p := s.sim.passenger; p != nil {
 		p.Leave(s.number)
-	}
-	s.fs = s.fs.Crash(law, d.Rand)
-	if d.chance(0.2) {
-		s.loseTail(d)
 	}
 }
 

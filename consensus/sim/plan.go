@@ -93,6 +93,7 @@ func Draw(seed uint64) Plan {
 		p.DelayTail = d.Float64() * 0.05
 	}
 	p.schedule(d)
+	p.withFullDisks()
 	return p
 }
 

@@ -39,6 +39,10 @@ type server struct {
 	image image // of the disk at an earlier time
 	aged  bool  // an older copy of its disk was put back just now
 
+	capacity int64 // of its disk; 0: no bound
+	full     bool  // it says that its disk is full
+	ranOut   bool  // it stopped since there was no room at all
+
 	// What the checker has seen of this life.
 	voteless        bool
 	commit, applied uint64
@@ -70,7 +74,12 @@ func (s *server) start() {
 	s.alarm, s.heard = 0, s.clock()
 	s.stopped = nil
 	s.commit, s.applied, s.wasLeader, s.cuts, s.configIndex = 0, 0, 0, 0, 0
+	s.full, s.ranOut = false, false
+	s.fs.SetCapacity(s.capacity)
 	e, err := consensus.OpenEngine(s.config(), s.machine, s, s.clock())
+	if err != nil && s.outOfRoom(err) {
+		return
+	}
 	if err != nil {
 		s.sim.check.fail("%s cannot start: %v", s.id, err)
 		return
@@ -128,11 +137,15 @@ func (s *server) turn() {
 	in := s.in
 	s.in = consensus.Input{}
 	if err := s.engine.Turn(s.clock(), &in); err != nil {
+		if s.outOfRoom(err) {
+			return
+		}
 		s.sim.check.fail("%s: %v", s.id, err)
 		return
 	}
 	s.sim.check.turned(s)
 	s.notice()
+	s.crowded()
 	if p := s.sim.passenger; p != nil {
 		s.tell(p)
 		s.sim.ask(p)

@@ -198,6 +198,7 @@ func (s *Sim) progressAfterHealing() {
 	meddling := s.chance(0.5)
 	for _, srv := range s.servers {
 		srv.stall = 0
+		srv.roomAgain()
 		switch {
 		case !away[srv]:
 			srv.start()

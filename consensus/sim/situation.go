@@ -43,6 +43,10 @@ const (
 	WipedAgain
 	VoterAfterWipe
 	ChangeRefused
+	DiskFilled
+	DiskFull
+	RefusedForRoom
+	DiskRanOut
 	numSituations
 )
 
@@ -58,6 +62,7 @@ var situationNames = [...]string{
 	"older copy of a disk put back", "older copy found out",
 	"disk wiped", "leader's disk wiped", "two disks wiped at once", "disk wiped again before its server was a voter",
 	"voter again after its disk was wiped", "change of voters refused for want of a quorum",
+	"disk filled by others", "server with a full disk", "write refused for want of room", "disk ran out of room",
 }
 
 // String names the situation in reports.
