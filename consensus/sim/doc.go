@@ -5,7 +5,7 @@
 // in-memory file system. Only what an Engine's Host stands for is simulated: the
 // network loses, delays, doubles and reorders messages and is cut in one
 // direction or both; each lane of work takes its time, so that a disk may be
-// slow or stall; servers crash in the middle of a write, restart, pause, and
+// slow or stall, or be filled by others; servers crash in the middle of a write, restart, pause, and
 // have clocks that run apart. Clients write, read through ReadIndex on any
 // server, and give up; an operator changes the membership and moves the
 // leadership. The same seed gives the same run: its trace has the same hash.
