@@ -45,26 +45,64 @@ func (h *history) wrote(k *call, o outcome, index uint64, now core.Instant) {
 	p.done, p.index, p.end = o.done, index, now
 }
 
-// operations gives what Porcupine is to judge. An operation whose outcome is
-// unknown has no end; whether and where it took effect is looked up in the
-// committed log, which leaves open only when it is to have happened.
+// operations gives what Porcupine is to judge. What became of an operation whose
+// outcome is unknown is looked up in the committed log. If it was carried out, it
+// happened before the first answer that shows it, or something later in the log, was
+// given. Without such an answer, or if it changed nothing, nobody could tell when it
+// happened, and it is left out. So the verdict is the same and the search for it short.
 func (h *history) operations(took func(op uint64) (index uint64, done, ok bool)) []porcupine.Operation {
+	shown := h.firstShown()
 	ops := make([]porcupine.Operation, 0, len(h.past))
 	for _, p := range h.past {
-		end := int64(p.end)
-		switch {
-		case p.dropped, p.kind == read && p.end == never:
+		if p.dropped || p.kind == read && p.end == never {
 			continue
-		case p.kind != read && p.end == never:
-			var ok bool
-			if p.index, p.done, ok = took(p.op); !ok {
-				continue // nowhere in the log: it may take effect after all others
-			}
-			end = math.MaxInt64
 		}
-		ops = append(ops, porcupine.Operation{ClientId: p.client, Input: p, Output: p, Call: int64(p.begun), Return: end})
+		end := p.end
+		if end == never {
+			var ok bool
+			if p.index, p.done, ok = took(p.op); !ok || !p.done {
+				continue
+			}
+			if end = shown(p.key, p.index); end == never {
+				continue
+			}
+		}
+		ops = append(ops, porcupine.Operation{ClientId: p.client, Input: p, Output: p, Call: int64(p.begun), Return: int64(end)})
 	}
 	return ops
+}
+
+// firstShown gives a function that says when a client was first given an answer that
+// shows a key as it was at an index or later; never if none was.
+func (h *history) firstShown() func(key int, index uint64) core.Instant {
+	type answer struct {
+		index uint64
+		end   core.Instant
+	}
+	answers := map[int][]answer{}
+	for _, p := range h.past {
+		switch {
+		case p.dropped || p.end == never:
+		case p.kind == read:
+			answers[p.key] = append(answers[p.key], answer{p.seen.index, p.end})
+		case p.done:
+			answers[p.key] = append(answers[p.key], answer{p.index, p.end})
+		}
+	}
+	for _, of := range answers {
+		slices.SortFunc(of, func(a, b answer) int { return cmp.Compare(a.index, b.index) })
+		for i := len(of) - 2; i >= 0; i-- {
+			of[i].end = min(of[i].end, of[i+1].end) // the first from here on
+		}
+	}
+	return func(key int, index uint64) core.Instant {
+		of := answers[key]
+		i, _ := slices.BinarySearchFunc(of, index, func(a answer, index uint64) int { return cmp.Compare(a.index, index) })
+		if i == len(of) {
+			return never
+		}
+		return of[i].end
+	}
 }
 
 // registers is the model: what each key must do, one operation after the other.
