@@ -38,9 +38,9 @@ type change struct {
 	Record json.RawMessage `json:",omitempty"` // absent: there is none any more
 }
 
-// reportDelay is how long reports on TTL checks wait for others to be written
-// with, unless something else is written before. A killed agent has forgotten
-// those of that time.
+// reportDelay is how long reports on TTL checks that say no new status wait for
+// others to be written with, unless something else is written before. A killed
+// agent has forgotten those of that time.
 const reportDelay = 100 * time.Millisecond
 
 // journal keeps records durably: changes are appended to a log, many in one

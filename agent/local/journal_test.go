@@ -88,6 +88,10 @@ func TestCrash_LosesNothingAcknowledged(t *testing.T) {
 			step("", func() error { return s.RemoveService("web") })
 		}
 	}
+	step("check c of \"\" critical \"\"", func() error { return s.AddCheck(checks.Definition{Name: "c", TTL: time.Hour}, local.Options{}) })
+	for _, status := range []string{"passing", "warning"} {
+		step("check c of \"\" "+status+" \"fine\"", func() error { return s.UpdateTTL("c", status, "fine") })
+	}
 	r.disk.Hook(nil)
 	ok(t, s.Close())
 	if r.crashes < 100 {

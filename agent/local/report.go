@@ -21,25 +21,35 @@ type ttlRecord struct {
 	Expires time.Time
 }
 
-// UpdateTTL is a service's report on its TTL check.
+// UpdateTTL is a service's report on its TTL check. A new status is on disk when it
+// returns, a new output alone soon after.
 func (s *State) UpdateTTL(id, status, output string) error {
+	ticket, err := s.report(id, status, output)
+	if err != nil {
+		return err
+	}
+	return s.journal.wait(ticket)
+}
+
+// report makes a report count, and gives the ticket by which to wait for it.
+func (s *State) report(id, status, output string) (ticket uint64, err error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	if _, ok := s.Check(id); !ok {
-		return unknownCheck(id)
+		return 0, unknownCheck(id)
 	}
 	if err := s.runner.SetTTL(s.runnerID(id), status, output); err != nil {
-		return err
+		return 0, err
 	}
 	return s.keepReport(id)
 }
 
-// keepReport keeps the status of a TTL check, on disk soon. A service that says the
-// same again and again costs a write every quarter of its TTL only; what is on
-// disk then runs out that much earlier after a restart.
-func (s *State) keepReport(id string) error {
+// keepReport keeps the status of a TTL check. A service that says the same again and
+// again costs a write every quarter of its TTL only, which nobody waits for; what
+// is on disk then runs out that much earlier after a restart.
+func (s *State) keepReport(id string) (ticket uint64, err error) {
 	if s.journal == nil {
-		return nil
+		return 0, nil
 	}
 	key := catalog.Fold(id)
 	s.mu.RLock()
@@ -48,15 +58,20 @@ func (s *State) keepReport(id string) error {
 	kept, slack := c.kept, c.def.TTL/4
 	s.mu.RUnlock()
 	if now.Status == kept.Status && now.Output == kept.Output && now.Expires.Sub(kept.Expires) < slack {
-		return nil
+		return 0, nil
 	}
-	if err := s.journal.later(reportRecords, key, now); err != nil {
-		return err
+	if now.Status == kept.Status {
+		err = s.journal.later(reportRecords, key, now)
+	} else if err = s.journal.put(reportRecords, key, now); err == nil {
+		ticket = s.journal.end()
+	}
+	if err != nil {
+		return 0, err
 	}
 	s.mu.Lock()
 	c.kept = now
 	s.mu.Unlock()
-	return nil
+	return ticket, nil
 }
 
 // observe takes what a check found.
