@@ -178,6 +178,8 @@ func (j *journal) wait(ticket uint64) error {
 			j.idle.Wait()
 		case j.failed >= ticket:
 			return j.fault
+		case j.closed:
+			return errJournalClosed
 		default:
 			_ = j.write() // it is fault
 		}

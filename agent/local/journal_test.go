@@ -272,3 +272,20 @@ func TestUpgrade_TakesOverAFileForEachRecord(t *testing.T) {
 		t.Errorf("after one more restart\n%s\nwant\n%s", got, want)
 	}
 }
+
+// Who is late for an agent that has stopped is told so.
+func TestClose_RefusesWhatComesAfter(t *testing.T) {
+	s := open(t, t.TempDir(), local.Definitions{})
+	ok(t, s.AddCheck(checks.Definition{Name: "c", TTL: time.Hour}, local.Options{}))
+	ok(t, s.Close())
+	const text = "this agent has stopped"
+	for what, err := range map[string]error{
+		"report":   s.UpdateTTL("c", "passing", ""),
+		"register": s.AddService(web(), nil, local.Options{}),
+		"remove":   s.RemoveCheck("c"),
+	} {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v, want an error with %q", what, err, text)
+		}
+	}
+}
