@@ -106,7 +106,7 @@ func (c *call) forward() error {
 
 // passOn has any server answer this call alone.
 func (c *call) passOn() error {
-	return c.keepAsking(func() error {
+	return c.keepAsking(c.s.waitTime(c.req.Options.Wait), func() error {
 		resp, err := c.anyServer()
 		if err != nil {
 			return err
@@ -117,19 +117,21 @@ func (c *call) passOn() error {
 	})
 }
 
-// keepAsking has servers asked as hold does. A blocking query that a server kept
-// for longer than hold tries has not waited for a leader: when it breaks off, the
-// time in which another one may be asked begins.
-func (c *call) keepAsking(ask func() error) error {
-	for {
-		var asked time.Time
-		err := c.hold(func(context.Context) error {
-			asked = time.Now()
-			return ask()
-		})
-		brokeOff := c.req.Options.Index > 0 && time.Since(asked) >= c.s.cfg.HoldTimeout
-		if err == nil || !notDone(err) || !brokeOff || c.req.ctx.Err() != nil {
+// errBrokeOff says that no server answers a blocking query, but that one had kept
+// it for longer than hold tries: not while it waited for a leader.
+var errBrokeOff = errors.New("a server broke off a blocking query that it had kept")
+
+// keepAsking has servers asked as hold does. When a blocking query breaks off that
+// a server had kept, the time in which another one may be asked begins, until the
+// query has waited as long as it may: servers that all stand still keep queries too.
+func (c *call) keepAsking(wait time.Duration, ask func() error) error {
+	for until := time.Now().Add(wait); ; {
+		err := c.hold(func(context.Context) error { return ask() })
+		if !errors.Is(err, errBrokeOff) {
 			return err
+		}
+		if c.req.ctx.Err() != nil || !time.Now().Before(until) {
+			return errNoLeader
 		}
 	}
 }
@@ -137,13 +139,20 @@ func (c *call) keepAsking(ask func() error) error {
 // anyServer asks one server after the other until one answers. The caller closes
 // the answer's body.
 func (c *call) anyServer() (*http.Response, error) {
-	err := fmt.Errorf("%w: no servers are known", errNoLeader)
+	err, brokeOff := fmt.Errorf("%w: no servers are known", errNoLeader), false
 	for _, addr := range c.s.deps.Cluster.Servers() {
+		asked := time.Now()
 		resp, failed := c.exchange(addr)
 		if failed == nil || !notDone(failed) {
 			return resp, failed
 		}
 		err = telling(err, failed)
+		if c.req.Options.Index > 0 && !neverSent(failed) && time.Since(asked) >= c.s.cfg.HoldTimeout {
+			brokeOff = true
+		}
+	}
+	if brokeOff {
+		return nil, errBrokeOff
 	}
 	return nil, err
 }

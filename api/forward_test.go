@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -343,6 +344,47 @@ func TestForward_BlockingReadThatBreaksOffIsAskedOn(t *testing.T) {
 	client := newRig(t, asClient(refused(t)), func(c *api.Config, _ *api.Deps) { c.HoldTimeout = 500 * time.Millisecond })
 	if w := client.do("GET", "/v1/health/service/web?index=11", ""); w.Code != 500 || w.Body.String() != "No cluster leader" {
 		t.Errorf("of servers that are gone: %d %s", w.Code, w.Body)
+	}
+}
+
+// Servers that can't be reached must not keep a caller for ever, however long it
+// takes to find that out of each.
+func TestForward_BlockingReadOfSilentServersEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		hold   time.Duration // for which a leader is waited for
+		after  time.Duration // in which an attempt at one server fails
+		err    error
+		within time.Duration // besides an attempt at each
+	}{
+		"cut off":                  {7 * time.Second, time.Second, &net.OpError{Op: "dial", Err: errors.New("timed out")}, 10 * time.Second},
+		"cut off, little patience": {time.Second, time.Second, &net.OpError{Op: "dial", Err: errors.New("timed out")}, 10 * time.Second},
+		"stand still":              {7 * time.Second, 3 * time.Second, errors.New("the connection was lost"), 10 * time.Second},
+		"keep it long":             {7 * time.Second, 8 * time.Second, errors.New("the connection was lost"), 2 * time.Minute},
+	} {
+		for _, limit := range []int{0, 1 << 20} { // of answers that are shared
+			t.Run(fmt.Sprintf("%s/%d", name, limit), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					client := newRig(t, asClient("s1", "s2", "s3", "s4", "s5", "s6", "s7"), func(cfg *api.Config, _ *api.Deps) {
+						cfg.CacheBytes, cfg.HoldTimeout = limit, c.hold
+					})
+					client.cluster.direct = func(_ string, r *http.Request) (*http.Response, error) {
+						select {
+						case <-r.Context().Done():
+							return nil, r.Context().Err()
+						case <-time.After(c.after):
+							return nil, c.err
+						}
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					defer cancel()
+					start, within := time.Now(), 7*c.after+c.within
+					w := <-client.ask(ctx, "/v1/health/service/web?index=11&wait=1m")
+					if took := time.Since(start); w.Code != 500 || w.Body.String() != "No cluster leader" || took > within {
+						t.Errorf("%d %s after %v", w.Code, w.Body, took)
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -191,6 +191,7 @@ func (c *call) share() error {
 		err = c.board(c.req.ctx, atOnce)
 	}
 	if errors.Is(err, errApart) {
+		c.req.Options.Wait = atOnce
 		c.req.Query.Set("wait", atOnce.String())
 		c.requery()
 		err = c.passOn()
@@ -208,7 +209,7 @@ func (c *call) board(ctx context.Context, wait time.Duration) error {
 			return up.anyServer()
 		}
 	}
-	return c.keepAsking(func() error {
+	return c.keepAsking(wait, func() error {
 		return c.s.flights.ask(ctx, key, begin, c.give)
 	})
 }
@@ -220,7 +221,7 @@ func (c *call) upstream(ctx context.Context, wait time.Duration) *call {
 	up := &call{s: c.s, row: c.row, r: c.r.Clone(ctx), hops: c.hops}
 	up.r.URL.RawQuery = c.upstreamQuery(wait)
 	up.r.Header.Set("Accept-Encoding", "identity")
-	up.req = &Request{ctx: ctx, Agent: c.req.Agent}
+	up.req = &Request{ctx: ctx, Agent: c.req.Agent, Options: c.req.Options}
 	return up
 }
 
