@@ -139,7 +139,8 @@ services = [{ name = "b", checks = [{ ttl = "1x" }] }, 3]
   }
 }`)
 	c := write(t, dir, "c.json", "{\n\"server\": true,,\n}")
-	_, _, err := config.Load(config.Source{Inputs: []config.Input{{Path: a}, {Path: b}, {Path: c}, {Path: dir + "/missing.hcl"}}})
+	d := write(t, dir, "d.hcl", `bind_addr = "127.0.0.1"`)
+	_, _, err := config.Load(config.Source{Inputs: []config.Input{{Path: a}, {Path: b}, {Path: c}, {Path: d}, {Path: dir + "/missing.hcl"}}})
 	got := strings.ReplaceAll(fmt.Sprint(err), dir+"/", "")
 	golden(t, "faults.txt", got+"\n")
 }

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,14 +23,44 @@ func newNetwork(t testing.TB) *cluster {
 		t.Skip("SKIPPED: partitions need network namespaces, and so root")
 	}
 	needCommands(t, "ip")
+	removeAbandonedNetworks(t)
 	c := newCluster(t)
 	c.netns = fmt.Sprintf("mu%04x", rand.IntN(1<<16))
 	c.subnet = fmt.Sprintf("10.213.%d.", rand.IntN(250))
 	ip(t, "link", "add", c.netns, "type", "bridge")
 	t.Cleanup(func() { ip(t, "link", "del", c.netns) })
+	ip(t, "link", "set", c.netns, "alias", fmt.Sprint(networkAlias, os.Getpid()))
 	ip(t, "addr", "add", c.subnet+"254/24", "dev", c.netns)
 	ip(t, "link", "set", c.netns, "up")
 	return c
+}
+
+// networkAlias, followed by the ID of the process that made it, marks the bridge
+// of a test's network.
+const networkAlias = "network of muster's test process "
+
+// removeAbandonedNetworks takes away what tests left behind that were killed:
+// their addresses would be the machine's for good.
+func removeAbandonedNetworks(t testing.TB) {
+	t.Helper()
+	aliases, err := filepath.Glob("/sys/class/net/mu*/ifalias")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range aliases {
+		alias, _ := os.ReadFile(path)
+		pid, ours := strings.CutPrefix(strings.TrimSpace(string(alias)), networkAlias)
+		if _, err := os.Stat("/proc/" + pid); !ours || err == nil {
+			continue
+		}
+		bridge := filepath.Base(filepath.Dir(path))
+		namespaces, _ := filepath.Glob("/run/netns/" + bridge + "n*")
+		for _, ns := range namespaces {
+			// Not the test's failure: another one may be at it too.
+			_ = exec.Command("ip", "netns", "del", filepath.Base(ns)).Run()
+		}
+		_ = exec.Command("ip", "link", "del", bridge).Run()
+	}
 }
 
 // addNamespace puts a into a namespace of its own.

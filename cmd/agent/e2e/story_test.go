@@ -374,7 +374,7 @@ func TestBadInput_ChangesNothing(t *testing.T) {
 func TestValidateAndVersion(t *testing.T) {
 	c := newCluster(t)
 	a := c.add("unused")
-	good := writeFile(t, "good.json", `{"server": true, "bootstrap_expect": 3, "data_dir": "/tmp/x"}`)
+	good := writeFile(t, "good.json", `{"server": true, "bootstrap_expect": 3, "data_dir": "/tmp/x", "bind_addr": "127.0.0.1"}`)
 	if out, code := a.muster("validate", good); code != 0 || !strings.Contains(out, "Configuration is valid!") {
 		t.Errorf("validate a good file: %d %s", code, out)
 	}
