@@ -85,7 +85,7 @@ func (h *history) firstShown() func(key int, index uint64) core.Instant {
 		case p.dropped || p.end == never:
 		case p.kind == read:
 			answers[p.key] = append(answers[p.key], answer{p.seen.index, p.end})
-		case p.done:
+		case p.done || p.kind == compareAndSet: // which shows by its failure that the key has changed
 			answers[p.key] = append(answers[p.key], answer{p.index, p.end})
 		}
 	}

@@ -36,6 +36,8 @@ func TestHistory_JudgesAsARegister(t *testing.T) {
 		{name: "one that loses to nobody", past: []pastOp{w(0, 1, 5, 0, 10), cas(2, 5, 6, false, 11, 14)}, wrong: "cas 2 at 6"},
 		{name: "an unknown write that is seen late", took: 8, past: []pastOp{w(0, 1, 5, 0, 10), unknown, r(1, 1, 5, 40, 41), r(1, 9, 8, 50, 51)}},
 		{name: "an unknown write that comes and goes", took: 8, past: []pastOp{w(0, 1, 5, 0, 10), unknown, r(1, 9, 8, 40, 41), r(1, 1, 5, 50, 51)}, wrong: "read: 1 at 5"},
+		{name: "an unknown write that is seen by a failure only", took: 8, past: []pastOp{w(0, 1, 5, 0, 10), unknown, r(1, 1, 5, 40, 41), cas(2, 5, 9, false, 42, 43)}},
+		{name: "an unknown write that a failure saw and a read doesn't", took: 8, past: []pastOp{w(0, 1, 5, 0, 10), unknown, cas(2, 5, 9, false, 40, 41), r(1, 1, 5, 42, 43)}, wrong: "read: 1 at 5"},
 		{name: "an unknown write seen though nowhere in the log", past: []pastOp{w(0, 1, 5, 0, 10), unknown, r(1, 9, 8, 40, 41)}, wrong: "read: 9 at 8"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
