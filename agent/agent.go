@@ -206,6 +206,7 @@ func (a *Agent) node() catalog.Node {
 		ID: a.nodeID, Node: a.cfg.NodeName, Address: a.cfg.AdvertiseAddr, Datacenter: a.cfg.Datacenter,
 		TaggedAddresses: addresses,
 		Meta:            meta,
+		Locality:        a.cfg.Locality,
 	}
 }
 

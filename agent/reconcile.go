@@ -185,7 +185,7 @@ func (r *reconciler) makeRoom(ctx context.Context, view *state.View, old *catalo
 func (r *reconciler) registration(old *catalog.Node, m gossip.Member, status, output string) *catalog.Register {
 	node := catalog.Node{ID: m.ID, Node: m.Name, Address: m.Addr, Datacenter: m.Tags["dc"]}
 	if old != nil {
-		node.TaggedAddresses, node.Meta = old.TaggedAddresses, old.Meta
+		node.TaggedAddresses, node.Meta, node.Locality = old.TaggedAddresses, old.Meta, old.Locality
 	}
 	cmd := &catalog.Register{
 		Node: node,

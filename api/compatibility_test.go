@@ -131,7 +131,6 @@ Where Muster answers differently, and why:
   what to do: `+"`muster operator raft recover`"+` (docs/operations.md).
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.
-- The locality of nodes is refused with 400 for now.
 - A check registered in the catalog with an unknown status is refused, and so is a
   write to a datacenter that can't be reached; Consul answers both with true.
 - Docker and OS service checks are refused by name (Consul, too, runs the latter on

@@ -56,7 +56,8 @@ func (n *Node) Same(o *Node) bool {
 		n.Address == o.Address &&
 		n.Datacenter == o.Datacenter &&
 		maps.Equal(n.TaggedAddresses, o.TaggedAddresses) &&
-		maps.Equal(n.Meta, o.Meta)
+		maps.Equal(n.Meta, o.Meta) &&
+		samePointed(n.Locality, o.Locality)
 }
 
 // Same reports whether two instances say the same, whatever their indexes.

@@ -17,6 +17,7 @@ type Node struct {
 	Datacenter      string
 	TaggedAddresses map[string]string
 	Meta            map[string]string
+	Locality        *Locality `json:",omitempty"`
 	Indexes
 }
 
@@ -35,8 +36,8 @@ type ServiceAddress struct {
 
 // Locality says where a node or an instance runs.
 type Locality struct {
-	Region string
-	Zone   string
+	Region string `json:",omitempty"`
+	Zone   string `json:",omitempty"`
 }
 
 // Service is one instance of a service on a node. ID is unique on its node;

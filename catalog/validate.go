@@ -79,6 +79,21 @@ func (n *Node) Validate() error {
 	for k, v := range sorted(n.Meta) {
 		faults = append(faults, checkText("node metadata key", k, MaxMetaKeyLen), checkText("node metadata value of "+clip(k), v, MaxMetaValueLen))
 	}
+	if n.Locality != nil {
+		faults = append(faults, n.Locality.Validate())
+	}
+	return invalid(faults)
+}
+
+// Validate says what is wrong with a place, nil if nothing.
+func (l Locality) Validate() error {
+	faults := []error{
+		checkText("locality region", l.Region, MaxNameLen),
+		checkText("locality zone", l.Zone, MaxNameLen),
+	}
+	if l.Zone != "" && l.Region == "" {
+		faults = append(faults, errors.New("zone cannot be set without region"))
+	}
 	return invalid(faults)
 }
 
@@ -148,8 +163,10 @@ func (s *Service) ValidateMesh() error {
 	} else if s.Connect.Native && !reachable {
 		faults = append(faults, "Port or SocketPath must be set for a Connect native service.")
 	}
-	if s.Locality != nil && s.Locality.Zone != "" && s.Locality.Region == "" {
-		faults = append(faults, "zone cannot be set without region")
+	if s.Locality != nil {
+		if err := s.Locality.Validate(); err != nil {
+			faults = append(faults, err.Error())
+		}
 	}
 	if len(faults) == 0 {
 		return nil

@@ -41,6 +41,8 @@ func TestRegister_Validate(t *testing.T) {
 		{"ID", node(func(n *Node) { n.ID = "aaaaaaaa-1111-1111-1111-11111111111F" }), ""},
 		{"node meta", node(func(n *Node) { n.Meta = map[string]string{"consul-x": "a b"} }), ""},
 		{"long node meta", node(func(n *Node) { n.Meta = map[string]string{"k": long} }), "node metadata value of k is 513 bytes"},
+		{"place", node(func(n *Node) { n.Locality = &Locality{Region: "r", Zone: "z"} }), ""},
+		{"zone of nowhere", node(func(n *Node) { n.Locality = &Locality{Zone: "z"} }), "zone cannot be set without region"},
 		{"two faults", node(func(n *Node) { n.Node, n.Address = long, "\xff" }), "node name is 513 bytes long; at most 512 are allowed\nnode address is not valid UTF-8"},
 
 		{"service", on(Service{Service: "web"}), ""},

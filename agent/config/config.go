@@ -8,6 +8,7 @@ import (
 
 	"muster/agent/dns"
 	"muster/agent/local"
+	"muster/catalog"
 	"muster/gossip"
 )
 
@@ -19,8 +20,9 @@ type Config struct {
 	// NodeID is a lower-case UUID, or "" to keep the one in DataDir or draw one.
 	NodeID            string
 	NodeMeta          map[string]string
-	Datacenter        string // lower case; default "dc1"
-	PrimaryDatacenter string // default is Datacenter
+	Locality          *catalog.Locality // where the node runs; nil where no key says
+	Datacenter        string            // lower case; default "dc1"
+	PrimaryDatacenter string            // default is Datacenter
 
 	// Server makes the agent vote and hold the catalog; else it is a client.
 	Server bool

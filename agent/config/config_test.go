@@ -74,6 +74,7 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`encrypt = "abc"`, `encrypt has invalid key: illegal base64 data`},
 		{`encrypt = "MTIzNA=="`, `encrypt has invalid key: it has 4 bytes`},
 		{`node_id = "zz"`, `node_id "zz" is no UUID`},
+		{`locality { zone = "z" }`, `this node: zone cannot be set without region`},
 		{`node_meta { consul-x = "1" }`, `Key prefix 'consul-' is reserved for internal use`},
 		{`node_name = "` + strings.Repeat("n", 5000) + `"`, `this node: node name is 5000 bytes long`},
 		{`log_level = "loud"`, `log_level "loud" is unknown`},

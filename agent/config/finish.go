@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/net/http/httpguts"
 
+	"muster/catalog"
 	"muster/gossip"
 )
 
@@ -127,6 +128,9 @@ func (d *draft) finishIdentity() {
 		if strings.HasPrefix(name, "consul-") {
 			d.faultIn("node_meta", "node_meta invalid: Couldn't load metadata pair ('%s', '%s'): Key prefix 'consul-' is reserved for internal use", name, d.NodeMeta[name])
 		}
+	}
+	if d.locality != (catalog.Locality{}) {
+		d.Locality = &d.locality
 	}
 	d.finishDataDir()
 }

@@ -21,6 +21,8 @@ func identityKeys() []Key {
 		key("node_name", "node", "name of this node, unique in the cluster; default is the host's name", func(d *draft) *string { return &d.NodeName }),
 		key("node_id", "node-id", "UUID of this node, which stays when its name or address changes; default is a random one kept in the data directory", func(d *draft) *string { return &d.NodeID }),
 		key("node_meta", "node-meta", "metadata of this node as `key:value`; may be repeated", func(d *draft) *map[string]string { return &d.NodeMeta }),
+		key("locality.region", "", "region in which this node runs", func(d *draft) *string { return &d.locality.Region }),
+		key("locality.zone", "", "zone of that region in which this node runs", func(d *draft) *string { return &d.locality.Zone }),
 		key("datacenter", "datacenter", "datacenter of this agent; default dc1", func(d *draft) *string { return &d.Datacenter }),
 		key("primary_datacenter", "", "datacenter that /v1/agent/self names as the primary; default is the agent's own", func(d *draft) *string { return &d.PrimaryDatacenter }),
 		key("server", "server", "run in server mode: vote, and hold the catalog", func(d *draft) *bool { return &d.Server }),
@@ -182,5 +184,5 @@ func logKeys() []Key {
 // node is the catalog entry that the configuration makes of this agent, for the
 // catalog's own rules to judge.
 func (c *Config) node() catalog.Node {
-	return catalog.Node{ID: c.NodeID, Node: c.NodeName, Address: c.AdvertiseAddr, Datacenter: c.Datacenter, Meta: c.NodeMeta}
+	return catalog.Node{ID: c.NodeID, Node: c.NodeName, Address: c.AdvertiseAddr, Datacenter: c.Datacenter, Meta: c.NodeMeta, Locality: c.Locality}
 }

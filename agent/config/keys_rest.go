@@ -165,9 +165,6 @@ func notYet() []Key {
 			limits.request_limits.write_rate number`),
 		rows(Later, "no effect: an agent that leaves hands leadership over and waits until it is out of the quorum, 20s at most", `
 			performance.leave_drain_time duration`),
-		rows(Later, "the locality of nodes is not kept yet; services have their own", `
-			locality.region
-			locality.zone`),
 		rows(Later, "the least TTL of a session is 10s", `
 			session_ttl_min duration`),
 		rows(Later, "the agent runs no handlers of its own yet; consul watch against it does", `

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"muster/agent/local"
+	"muster/catalog"
 )
 
 // Source names all that makes up a configuration.
@@ -62,6 +63,7 @@ func Load(s Source) (c *Config, warnings []string, err error) {
 type draft struct {
 	Config
 	// These are kept as they were given until finish resolves them.
+	locality       catalog.Locality
 	clientAddr     string
 	httpAddr       string
 	httpPort       int

@@ -33,13 +33,10 @@ func (h handlers) register(r *api.Request) (catalog.Command, error) {
 	case in.Datacenter != h.datacenter:
 		return nil, api.ErrNoPath
 	}
-	if in.Locality != nil {
-		return nil, catalog.Errorf(catalog.Invalid, "Locality of a node is not supported; give it to its services")
-	}
 	cmd := &catalog.Register{
 		Node: catalog.Node{
 			ID: in.ID, Node: in.Node, Address: in.Address, Datacenter: in.Datacenter,
-			TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta,
+			TaggedAddresses: in.TaggedAddresses, Meta: in.NodeMeta, Locality: in.Locality,
 		},
 		SkipNodeUpdate: in.SkipNodeUpdate,
 		Service:        in.Service,

@@ -37,6 +37,9 @@ func populated(t testing.TB) *fixture {
 
 func TestSnapshot_RestoresToTheSame(t *testing.T) {
 	f := populated(t)
+	placed := register("placed")
+	placed.Node.Locality = &catalog.Locality{Region: "r", Zone: "z"}
+	f.must(placed)
 	want := snapshotBytes(t, f.Snapshot())
 	restored := newFixture(t, register("other"))
 	if err := restored.Restore(bytes.NewReader(want)); err != nil {
@@ -44,6 +47,9 @@ func TestSnapshot_RestoresToTheSame(t *testing.T) {
 	}
 	if got := snapshotBytes(t, restored.Snapshot()); !bytes.Equal(got, want) {
 		t.Error("the restored state has another snapshot")
+	}
+	if n := restored.View().Node("placed"); n == nil || n.Locality == nil || *n.Locality != *placed.Node.Locality {
+		t.Errorf("the restored node runs at %+v", n)
 	}
 	if restored.Index() != f.Index() || *restored.read().meta() != *f.read().meta() || restored.View().Node("other") != nil {
 		t.Errorf("restored at %+v, want %+v", restored.read().meta(), f.read().meta())

@@ -11,7 +11,7 @@ import (
 
 // external is a node that no agent keeps; each kind of agent writes it anew.
 var external = consul.CatalogRegistration{
-	Node: "external", Address: "192.0.2.7", NodeMeta: map[string]string{"rack": "7"},
+	Node: "external", Address: "192.0.2.7", NodeMeta: map[string]string{"rack": "7"}, Locality: &consul.Locality{Region: "eu", Zone: "eu-7"},
 	Service: &consul.AgentService{ID: "db-1", Service: "db", Port: 5432, Tags: []string{"v1", "primary"}, Connect: &consul.AgentServiceConnect{Native: true}},
 	Check:   &consul.AgentCheck{CheckID: "db", Name: "db", ServiceID: "db-1", Status: consul.HealthWarning},
 }
@@ -29,7 +29,7 @@ var catalogCalls = []call{
 	}},
 	{method: "Catalog.Nodes", check: func(c client) {
 		got, meta, err := c.Catalog().Nodes(&consul.QueryOptions{NodeMeta: map[string]string{"rack": "7"}})
-		c.want(err, len(got) == 1 && got[0].Address == "192.0.2.7" && meta.LastIndex > 0 && meta.KnownLeader, "%v %+v", got, meta)
+		c.want(err, len(got) == 1 && got[0].Address == "192.0.2.7" && *got[0].Locality == *external.Locality && meta.LastIndex > 0 && meta.KnownLeader, "%v %+v", got, meta)
 	}},
 	{method: "Catalog.Services", check: func(c client) {
 		got, _, err := c.Catalog().Services(queryOptions())

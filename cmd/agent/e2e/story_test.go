@@ -312,7 +312,8 @@ func TestReload_TakesNewServicesFromFiles(t *testing.T) {
 	c := newCluster(t)
 	a := c.servers(1)[0]
 	conf := writeFile(t, "web.hcl", `service { name = "web" port = 80 }`)
-	a.args = append(a.args, "-config-file", conf)
+	place := writeFile(t, "place.hcl", `locality { region = "eu" zone = "eu-7" }`)
+	a.args = append(a.args, "-config-file", conf, "-config-file", place)
 	a.start().waitLeader()
 	waitInstances(t, a, "web", false, 1)
 	overwrite(t, conf, `service { name = "api" port = 81 }`)
@@ -324,6 +325,9 @@ func TestReload_TakesNewServicesFromFiles(t *testing.T) {
 	overwrite(t, conf, `service { name = "db" port = 82 }`)
 	a.signal(syscall.SIGHUP)
 	waitInstances(t, a, "db", false, 1)
+	if status, _, body := a.get("/v1/catalog/nodes"); !strings.Contains(body, `"Locality":{"Region":"eu","Zone":"eu-7"}`) {
+		t.Errorf("the catalog doesn't say where the node runs: %d %s", status, body)
+	}
 }
 
 func TestBadInput_ChangesNothing(t *testing.T) {
