@@ -141,6 +141,9 @@ func (s *State) newCheck(d checks.Definition, kind string) *check {
 		ServiceID: d.ServiceID,
 		Type:      kind,
 	}
+	if kind == checks.TypeTTL {
+		c.Interval, c.Timeout = "0s", "0s"
+	}
 	if d.Interval > 0 {
 		c.Interval = d.Interval.String()
 	}

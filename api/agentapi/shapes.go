@@ -24,7 +24,7 @@ type agentService struct {
 	Weights           catalog.Weights
 	EnableTagOverride bool
 	ContentHash       string            `json:",omitempty"`
-	Proxy             *catalog.Proxy    `json:",omitempty"`
+	Proxy             *agentProxy       `json:",omitempty"`
 	Connect           *catalog.Connect  `json:",omitempty"`
 	PeerName          string            `json:",omitempty"`
 	Datacenter        string            `json:",omitempty"`
@@ -45,10 +45,31 @@ func newAgentService(s *catalog.Service, datacenter string) *agentService {
 		a.Meta = map[string]string{}
 	}
 	if s.Kind != "" {
-		a.Proxy = &s.Proxy
+		a.Proxy = newAgentProxy(&s.Proxy)
 	}
 	if s.Connect.Native {
 		a.Connect = &s.Connect
+	}
+	return a
+}
+
+// agentProxy is a Proxy in which an agent, unlike the catalog, leaves out what
+// is empty.
+type agentProxy struct {
+	catalog.Proxy
+	Mode      string          `json:",omitempty"`
+	Upstreams []agentUpstream `json:",omitempty"`
+}
+
+type agentUpstream struct {
+	catalog.Upstream
+	Datacenter string `json:",omitempty"`
+}
+
+func newAgentProxy(p *catalog.Proxy) *agentProxy {
+	a := &agentProxy{Proxy: *p, Mode: p.Mode}
+	for _, u := range p.Upstreams {
+		a.Upstreams = append(a.Upstreams, agentUpstream{Upstream: u, Datacenter: u.Datacenter})
 	}
 	return a
 }

@@ -31,8 +31,20 @@ func listServices(v *state.View, r *api.Request) (any, error) {
 	return v.Services(), nil
 }
 
+// finder finds the instances that a request is about.
+type finder func(v *state.View, r *api.Request, name string) []state.Instance
+
+func byName(v *state.View, r *api.Request, name string) []state.Instance {
+	return slices.DeleteFunc(v.ServiceInstances(name), func(in state.Instance) bool { return !hasTags(in.Service, r) })
+}
+
+// byMesh passes over tags, as Consul does: proxies often lack those of their service.
+func byMesh(v *state.View, _ *api.Request, name string) []state.Instance {
+	return v.ConnectInstances(name)
+}
+
 // catalogInstances answers with a service's instances, of the name or of the mesh.
-func catalogInstances(find func(v *state.View, name string) []state.Instance) func(*state.View, *api.Request) (any, error) {
+func catalogInstances(find finder) func(*state.View, *api.Request) (any, error) {
 	return func(v *state.View, r *api.Request) (any, error) {
 		name, err := needed(r, "service", "Missing service name")
 		if err != nil {
@@ -42,8 +54,8 @@ func catalogInstances(find func(v *state.View, name string) []state.Instance) fu
 		if r.Query.Get("peer") != "" {
 			return list, nil // nothing is imported from other clusters
 		}
-		for _, in := range find(v, name) {
-			if hasTags(in.Service, r) && r.Options.MatchMeta(in.Node.Meta) {
+		for _, in := range find(v, r, name) {
+			if r.Options.MatchMeta(in.Node.Meta) {
 				list = append(list, newServiceNode(in))
 			}
 		}
@@ -52,7 +64,7 @@ func catalogInstances(find func(v *state.View, name string) []state.Instance) fu
 }
 
 // healthInstances answers with a service's instances and their checks.
-func healthInstances(find func(v *state.View, name string) []state.Instance) func(*state.View, *api.Request) (any, error) {
+func healthInstances(find finder) func(*state.View, *api.Request) (any, error) {
 	return func(v *state.View, r *api.Request) (any, error) {
 		name, err := needed(r, "service", "Missing service name")
 		if err != nil {
@@ -66,8 +78,8 @@ func healthInstances(find func(v *state.View, name string) []state.Instance) fun
 		if r.Query.Get("peer") != "" {
 			return list, nil // nothing is imported from other clusters
 		}
-		for _, in := range find(v, name) {
-			if hasTags(in.Service, r) && r.Options.MatchMeta(in.Node.Meta) && (!passing || allPass(in.Checks)) {
+		for _, in := range find(v, r, name) {
+			if r.Options.MatchMeta(in.Node.Meta) && (!passing || allPass(in.Checks)) {
 				list = append(list, instance(in))
 			}
 		}

@@ -5,7 +5,6 @@ import (
 
 	"muster/api"
 	"muster/catalog"
-	"muster/catalog/state"
 )
 
 // handlers are what the routes that need the datacenter's name hang on.
@@ -33,7 +32,6 @@ type Datacenters interface {
 // else is made of the catalog.
 func Routes(datacenter string, far Datacenters) []api.Route {
 	h := handlers{datacenter}
-	byName, byMesh := (*state.View).ServiceInstances, (*state.View).ConnectInstances
 	rows := []api.Route{
 		prometheusRoute(),
 		{
@@ -99,7 +97,7 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/connect/{service}", Kind: api.Read,
 			Doc:    "Lists the instances that give mesh access to a service.",
-			Params: []api.Param{filter, nodeMeta, near, tag, peer}, Filter: serviceNode{},
+			Params: []api.Param{filter, nodeMeta, near, peer}, Filter: serviceNode{},
 			Answer: []serviceNode{},
 			View:   catalogInstances(byMesh), Visible: visibleServiceNodes,
 		},
@@ -141,7 +139,7 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/health/connect/{service}", Kind: api.Read,
 			Doc:    "Lists the instances that give mesh access to a service, with their nodes and checks.",
-			Params: []api.Param{filter, nodeMeta, near, passing, tag, peer}, Filter: instance{},
+			Params: []api.Param{filter, nodeMeta, near, passing, peer}, Filter: instance{},
 			Answer: []instance{},
 			View:   healthInstances(byMesh), Visible: visibleInstances,
 		},

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -25,7 +24,7 @@ type View struct {
 type Instance struct {
 	Node    *catalog.Node
 	Service *catalog.Service
-	Checks  []*catalog.Check // the node's and this instance's, sorted by CheckID
+	Checks  []*catalog.Check // the node's, then this instance's, each sorted by CheckID
 }
 
 // Counts are the sizes of the catalog.
@@ -245,14 +244,10 @@ func (v *View) withChecks(ins []Instance) []Instance {
 		for c := range v.checksOf(node, "") {
 			all = append(all, c)
 		}
-		nodes := len(all)
 		for c := range v.checksOf(node, ins[i].Service.ID) {
 			all = append(all, c)
 		}
 		ins[i].Checks = all[begin:len(all):len(all)]
-		if nodes > begin && len(all) > nodes {
-			slices.SortFunc(ins[i].Checks, func(a, b *catalog.Check) int { return cmp.Compare(a.CheckID, b.CheckID) })
-		}
 	}
 	return ins
 }
