@@ -23,7 +23,8 @@ type disk struct {
 type write struct {
 	disk  *disk
 	batch wal.Batch
-	bytes int // of its entries
+	marks bool // it also has the disk say that this server has its vote again
+	bytes int  // of its entries
 	seq   uint64
 	last  core.EntryID   // end of the log after this write
 	cuts  uint64         // Engine.cuts when it was queued
@@ -32,7 +33,9 @@ type write struct {
 }
 
 // empty says that w only carries messages.
-func (w *write) empty() bool { return w.batch.HardState == nil && len(w.batch.Entries) == 0 }
+func (w *write) empty() bool {
+	return w.batch.HardState == nil && len(w.batch.Entries) == 0 && !w.marks
+}
 
 func (w *write) run() error { return w.disk.append([]*write{w}) }
 

@@ -20,16 +20,7 @@ func TestOldCopy_IsVotelessOnItsDiskBeforeItSaysSo(t *testing.T) {
 	e, now := leading(t, tune)
 	host := new(outbox)
 	e.host, e.disk.send = host, host.Send
-	restarted := func() bool {
-		cfg := DefaultConfig()
-		cfg.ID, cfg.FS, cfg.Dir = "one", fs.Crash(memfs.LoseAll, nil), "raft"
-		again, err := OpenEngine(cfg, idle{}, new(outbox), now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = again.Close() }()
-		return again.Status().Voteless
-	}
+	restarted := func() bool { return comesBackVoteless(t, fs) }
 
 	turn(t, e, now, &Input{Messages: []core.Message{{
 		Kind: core.MsgHeartbeat, From: "two", To: "one", Term: 9, Prev: core.EntryID{Term: 9, Index: 50}, Commit: 50, Round: 1,
@@ -47,4 +38,52 @@ func TestOldCopy_IsVotelessOnItsDiskBeforeItSaysSo(t *testing.T) {
 	if !strings.Contains(log.String(), want) {
 		t.Errorf("the log says %s\nwant in it %q", log.String(), want)
 	}
+}
+
+// A server that has caught up has its vote again on its disk at once, though
+// nothing else is to be written: it may crash before anything is.
+func TestOldCopy_RegainsItsVoteOnDisk(t *testing.T) {
+	fs := memfs.NewFaulty()
+	e, now := leading(t, func(c *Config) { c.FS = fs })
+	host := new(outbox)
+	e.host, e.disk.send = host, host.Send
+	last := core.EntryID{Term: 9, Index: 3}
+	turn(t, e, now, &Input{Messages: []core.Message{{
+		Kind: core.MsgHeartbeat, From: "two", To: "one", Term: 9, Prev: last, Commit: 3, Round: 1,
+		Acknowledged: last, AcknowledgedBy: e.Status().Incarnation,
+	}}})
+	own := core.EntryID{Term: e.Status().LastTerm, Index: e.Status().LastIndex}
+	turn(t, e, now, &Input{Done: work(e)})
+	if !comesBackVoteless(t, fs) {
+		t.Fatal("it has not given up its vote")
+	}
+	asked := slices.IndexFunc(host.sent, func(m core.Message) bool { return m.Kind == core.MsgReadIndex })
+	if asked < 0 {
+		t.Fatalf("it does not ask how far it must catch up: %v", host.sent)
+	}
+	turn(t, e, now, &Input{Messages: []core.Message{
+		{Kind: core.MsgReadIndexReply, From: "two", To: "one", Term: 9, Token: host.sent[asked].Token, Index: 3, Prev: last},
+		{Kind: core.MsgAppend, From: "two", To: "one", Term: 9, Prev: own, Entries: []core.Entry{{Index: 3, Term: 9, Kind: core.EntryNoop}}, Commit: 3, Round: 2},
+	}})
+	turn(t, e, now, &Input{Done: work(e)})
+	if e.Voteless() {
+		t.Fatalf("it has not caught up: %+v", e.Status())
+	}
+	e.Work(LaneDisk)
+	if comesBackVoteless(t, fs) {
+		t.Error("it has its vote again, but would come back without one")
+	}
+}
+
+// comesBackVoteless says whether the server on fs would after a crash.
+func comesBackVoteless(t *testing.T, fs *memfs.FS) bool {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.ID, cfg.FS, cfg.Dir = "one", fs.Crash(memfs.LoseAll, nil), "raft"
+	e, err := OpenEngine(cfg, idle{}, new(outbox), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	return e.Status().Voteless
 }

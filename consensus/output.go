@@ -47,6 +47,13 @@ func (e *Engine) giveUpVote(f *core.Forgotten) {
 		"dir", e.cfg.Dir, "acknowledged_term", f.Acknowledged.Term, "last_term", f.Last.Term)
 }
 
+// regainVote has the disk say at once that this server comes back with its vote:
+// in an idle cluster the next write may be long in coming.
+func (e *Engine) regainVote() {
+	e.disk.log.SetVoteless(false)
+	e.queue(&write{marks: true})
+}
+
 // persist queues an Output's write, with its SendAfter behind it. Messages
 // without a write of their own wait for the earlier writes, if there are any.
 // (The log itself knows that a commit index that moved alone needs no fsync.)
@@ -70,6 +77,11 @@ func (e *Engine) persist(o *core.Output) {
 	for _, entry := range o.Entries {
 		w.bytes += cost(entry)
 	}
+	e.queue(w)
+}
+
+// queue hands w to the disk, behind the writes that are there.
+func (e *Engine) queue(w *write) {
 	w.disk, w.last, w.cuts = &e.disk, e.lastQueued, e.cuts
 	if e.unwritten == 0 {
 		e.progressed = e.now
@@ -123,7 +135,7 @@ func (e *Engine) changed() {
 		e.waiting.orphan(e.orphanUntil())
 	}
 	if was.Voteless && !e.status.Voteless {
-		e.disk.log.SetVoteless(false)
+		e.regainVote()
 	}
 	e.reportOtherLogs(was)
 	if was.Role != e.status.Role || was.Term != e.status.Term || was.Leader != e.status.Leader {

@@ -400,7 +400,7 @@ var bugs = []bug{
 	},
 	{
 		number: 126, name: "loss kept in memory only",
-		edits:  []edit{{"wal/append.go", "marked := !l.voteless || l.votelessOnDisk", "marked := true"}},
+		edits:  []edit{{"wal/append.go", "marked := l.voteless == l.votelessOnDisk", "marked := true"}},
 		checks: []check{wal},
 	},
 	{

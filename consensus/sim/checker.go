@@ -159,6 +159,7 @@ func (c *checker) votes(s *server) {
 	if s.voteless = s.engine.Voteless(); !s.voteless || was {
 		return
 	}
+	s.marked = true
 	c.sim.met(OldCopyFound)
 	if !s.aged {
 		c.fail("%s: gave up its vote, though its disk is the one that it had", s.id)

@@ -61,9 +61,9 @@ func (s *Sim) reminder(to *server) (core.Message, bool) {
 	}, p.Match == own.LastIndex && p.Log == own.Incarnation
 }
 
-// voteless says whether some server has no vote, as of its last turn if it is down.
+// voteless says whether some server has no vote, or would have none if it crashed.
 func (s *Sim) voteless() bool {
-	return slices.ContainsFunc(s.servers, func(o *server) bool { return o.voteless })
+	return slices.ContainsFunc(s.servers, func(o *server) bool { return o.voteless || o.marked })
 }
 
 // putBack restarts a server on the copy of its disk, and lets it hear a message of

@@ -45,6 +45,7 @@ type server struct {
 
 	// What the checker has seen of this life.
 	voteless        bool
+	marked          bool // its disk says that it comes back voteless, or is about to say so
 	commit, applied uint64
 	wasLeader       uint64 // term
 	cuts            uint64
@@ -86,7 +87,8 @@ func (s *server) start() {
 	}
 	s.engine = e
 	st := e.Status()
-	if s.log, s.voteless = st.Incarnation, st.Voteless; s.voteless {
+	s.log, s.voteless, s.marked = st.Incarnation, st.Voteless, st.Voteless
+	if s.voteless {
 		s.sim.met(CameBackVoteless)
 	}
 	s.sim.trace("start %s term=%d last=%d/%d commit=%d voteless=%v", s.id, st.Term, st.LastTerm, st.LastIndex, st.Commit, st.Voteless)
@@ -241,6 +243,9 @@ func (s *server) work(l consensus.Lane) {
 	}
 	if l == consensus.LaneRead && len(done) > 0 {
 		s.sim.met(ReadForFollower)
+	}
+	if l == consensus.LaneDisk && !s.engine.Voteless() {
+		s.marked = false
 	}
 	s.in.Done = append(s.in.Done, done...)
 	s.lanes[l].busy = false

@@ -15,8 +15,9 @@ const (
 
 // Append makes b durable: one write, one fsync, all of b or nothing after a
 // crash. A batch whose only news is HardState.Commit is remembered and goes out
-// with the next one, unless SetVoteless(true) waits to be made durable. A batch that contradicts the log (a gap, a term that goes
-// back, a second vote in a term) is refused and changes nothing.
+// with the next one, unless what SetVoteless said waits to be made durable. A
+// batch that contradicts the log (a gap, a term that goes back, a second vote in
+// a term) is refused and changes nothing.
 func (l *Log) Append(b Batch) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -76,7 +77,7 @@ func (l *Log) append(b Batch) error {
 	}
 	l.mu.Lock()
 	l.hs = hs
-	marked := !l.voteless || l.votelessOnDisk
+	marked := l.voteless == l.votelessOnDisk
 	l.mu.Unlock()
 	if len(b.Entries) == 0 && hs.Term == l.onDisk.Term && hs.Vote == l.onDisk.Vote && marked {
 		return nil

@@ -164,7 +164,7 @@ func (l *Log) Repairs() []string {
 }
 
 // SetVoteless keeps with the next batch whether the server has to come back
-// without a vote; true makes that batch durable whatever else it says. Open sets
+// without a vote; a change makes that batch durable whatever else it says. Open sets
 // it when the log may have lost acknowledged entries, the driver when a leader
 // says that it has; the driver clears it once a leader has caught the server up.
 func (l *Log) SetVoteless(v bool) {
