@@ -122,10 +122,10 @@ func (c *call) await() (*answer, error) {
 		// older state, or the caller came from another one. It must start anew.
 		return first, nil
 	}
-	ctx, cancel := context.WithTimeout(c.req.ctx, c.s.waitTime(o.Wait))
-	defer cancel()
-	ctx, end := c.whileLed(ctx)
+	ctx, end := c.whileLed()
 	defer end()
+	timer := time.AfterFunc(c.s.waitTime(o.Wait), end)
+	defer timer.Stop()
 	for last := first; ; {
 		if store.Wait(ctx, last.topics, last.index) != nil {
 			if context.Cause(ctx) == errNoLeader {
@@ -155,11 +155,13 @@ func (c *call) await() (*answer, error) {
 // whileLed gives a context that also ends, with errNoLeader as its cause, once
 // this server has been without a leader for too long: who waits here for a change
 // that must be current would wait in vain, and another server may know of it.
-func (c *call) whileLed(parent context.Context) (_ context.Context, end func()) {
+//
+// It is one context, as ten thousand queries may hold theirs at once.
+func (c *call) whileLed() (_ context.Context, end func()) {
 	if c.row.View == nil || c.req.Options.Consistency == Stale {
-		return parent, func() {}
+		return context.WithCancel(c.req.ctx)
 	}
-	ctx, cancel := context.WithCancelCause(parent)
+	ctx, cancel := context.WithCancelCause(c.req.ctx)
 	stop := context.AfterFunc(c.s.deps.Replica.Led(), func() { cancel(errNoLeader) })
 	return ctx, func() { stop(); cancel(nil) }
 }

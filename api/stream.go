@@ -120,7 +120,7 @@ func (c *call) stream(age time.Duration) error {
 	if err != nil {
 		return err
 	}
-	ctx, end := c.whileLed(c.req.ctx)
+	ctx, end := c.whileLed()
 	defer end()
 	out := c.openStream(now, age)
 	var shown []byte // what the caller has, nil while that isn't known

@@ -143,9 +143,7 @@ func (b *serviceBody) service() (catalog.Service, []Check, error) {
 		TaggedAddresses: b.TaggedAddresses, Meta: b.Meta, Port: b.Port, SocketPath: b.SocketPath,
 		EnableTagOverride: b.EnableTagOverride, Locality: b.Locality,
 	}
-	if b.Proxy != nil {
-		s.Proxy = catalog.Proxy(*b.Proxy)
-	}
+	s.Proxy = (*catalog.Proxy)(b.Proxy)
 	if b.Connect != nil {
 		s.Connect.Native = b.Connect.Native
 	}

@@ -45,7 +45,7 @@ func newAgentService(s *catalog.Service, datacenter string) *agentService {
 		a.Meta = map[string]string{}
 	}
 	if s.Kind != "" {
-		a.Proxy = newAgentProxy(&s.Proxy)
+		a.Proxy = newAgentProxy(s.Proxy)
 	}
 	if s.Connect.Native {
 		a.Connect = &s.Connect

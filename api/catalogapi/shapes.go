@@ -24,7 +24,7 @@ type serviceNode struct {
 	ServicePort              int
 	ServiceSocketPath        string
 	ServiceEnableTagOverride bool
-	ServiceProxy             catalog.Proxy
+	ServiceProxy             *catalog.Proxy
 	ServiceConnect           catalog.Connect
 	ServiceLocality          *catalog.Locality
 	CreateIndex              uint64
