@@ -74,7 +74,8 @@ func (s *Service) Same(o *Service) bool {
 		s.Weights == o.Weights &&
 		s.EnableTagOverride == o.EnableTagOverride &&
 		samePointed(s.Locality, o.Locality) &&
-		s.Proxy.same(&o.Proxy) &&
+		(s.Proxy == o.Proxy || s.Proxy.empty() && o.Proxy.empty() ||
+			s.Proxy != nil && o.Proxy != nil && s.Proxy.same(o.Proxy)) &&
 		s.Connect.same(&o.Connect) &&
 		s.PeerName == o.PeerName
 }

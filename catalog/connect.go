@@ -1,5 +1,7 @@
 package catalog
 
+import "slices"
+
 // Proxy is the part of a service that says how it proxies another one. The
 // catalog stores it and gives it back.
 type Proxy struct {
@@ -17,6 +19,25 @@ type Proxy struct {
 	MeshGateway MeshGateway
 	Expose      Expose
 }
+
+// noProxy is shared by the instances that are none, which most are.
+var noProxy Proxy
+
+// NoProxy returns the empty Proxy, which must not be written to.
+func NoProxy() *Proxy { return &noProxy }
+
+// Clone gives a copy of which everything but the free-form parts may be written to.
+func (p *Proxy) Clone() *Proxy {
+	if p == nil {
+		return &Proxy{}
+	}
+	own := *p
+	own.Upstreams = slices.Clone(p.Upstreams)
+	return &own
+}
+
+// empty reports whether a Proxy says nothing; nil says nothing.
+func (p *Proxy) empty() bool { return p == nil || p == &noProxy || p.same(&noProxy) }
 
 // Upstream is a service that a proxy gives its own service access to.
 type Upstream struct {

@@ -39,7 +39,7 @@ func TestEncodeCommand_Golden(t *testing.T) {
 		"txn": &Txn{Ops: []TxnOp{
 			{KV: &KV{Verb: KVCheckIndex, Key: "k", Index: 7}},
 			{Node: &TxnNode{Verb: TxnGet, Node: Node{ID: "id"}}},
-			{Service: &TxnService{Verb: TxnDelete, Node: "n", Service: Service{ID: "s"}}},
+			{Service: &TxnService{Verb: TxnDelete, Node: "n", Service: Service{ID: "s", Proxy: NoProxy()}}},
 			{Check: &TxnCheck{Verb: TxnDeleteCAS, Index: 9, Check: Check{Node: "n", CheckID: "c", Definition: NoDefinition()}}},
 			{Session: &TxnSession{ID: "s"}},
 		}},
@@ -199,7 +199,7 @@ func TestEncodeCommand_RoundTrips(t *testing.T) {
 		}
 		if rapid.Bool().Draw(t, "service") {
 			r.Service = &Service{Service: rapid.String().Draw(t, "name"), Tags: tags.Draw(t, "tags"), Meta: meta.Draw(t, "smeta"),
-				Port: rapid.Int().Draw(t, "port"), Proxy: Proxy{Config: rapid.MapOfN(rapid.String(), values(3), 0, 4).Draw(t, "config")}}
+				Port: rapid.Int().Draw(t, "port"), Proxy: &Proxy{Config: rapid.MapOfN(rapid.String(), values(3), 0, 4).Draw(t, "config")}}
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "checks") {
 			r.Checks = append(r.Checks, Check{Name: rapid.String().Draw(t, "check"), Output: rapid.String().Draw(t, "output"),
@@ -278,7 +278,7 @@ func TestEncodeCommand_Refuses(t *testing.T) {
 	if _, err := EncodeCommand(big); err == nil || KindOf(err) != TooLarge {
 		t.Errorf("a command beyond the limit: %v", err)
 	}
-	deep := valid(on(Service{Service: "w", Proxy: Proxy{Config: nested(maxDepth)}}))
+	deep := valid(on(Service{Service: "w", Proxy: &Proxy{Config: nested(maxDepth)}}))
 	if _, err := EncodeCommand(deep); err == nil || KindOf(err) != Invalid {
 		t.Errorf("a command that no server could read: %v", err)
 	}

@@ -49,14 +49,24 @@ func (s *Service) Normalize() {
 	if w := s.Weights; w.Passing < 1 || w.Passing > math.MaxUint16 || w.Warning < 0 || w.Warning > math.MaxUint16 {
 		s.Weights = Weights{Passing: 1, Warning: 1}
 	}
-	s.Proxy.Config = normalConfig(s.Proxy.Config)
-	for i := range s.Proxy.Upstreams {
-		s.Proxy.Upstreams[i].Config = normalConfig(s.Proxy.Upstreams[i].Config)
+	if s.Share(); s.Proxy != NoProxy() {
+		s.Proxy.Config = normalConfig(s.Proxy.Config)
+		for i := range s.Proxy.Upstreams {
+			s.Proxy.Upstreams[i].Config = normalConfig(s.Proxy.Upstreams[i].Config)
+		}
 	}
 	if side := s.Connect.SidecarService; side != nil {
 		side.Normalize()
 	}
 	s.Indexes = Indexes{}
+}
+
+// Share has an instance refer to the empty Proxy that all have in common, where it
+// has one of its own as decoding makes it.
+func (s *Service) Share() {
+	if s.Proxy.empty() {
+		s.Proxy = NoProxy()
+	}
 }
 
 // Normalize fills in what a definition of a check may leave out.

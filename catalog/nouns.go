@@ -55,8 +55,9 @@ type Service struct {
 	Weights           Weights
 	EnableTagOverride bool
 	Locality          *Locality `json:",omitempty"`
-	// Proxy and Connect are kept and given back as they came.
-	Proxy    Proxy
+	// Proxy and Connect are kept and given back as they came. Proxy is what NoProxy
+	// returns where there is none, once the instance is normalised.
+	Proxy    *Proxy
 	Connect  Connect
 	PeerName string // the cluster it was imported from; empty for our own
 	Indexes
@@ -66,7 +67,7 @@ type Service struct {
 // destination, for a native one itself, and "" for any other.
 func (s *Service) MeshName() string {
 	switch {
-	case s.Kind == KindConnectProxy:
+	case s.Kind == KindConnectProxy && s.Proxy != nil:
 		return s.Proxy.DestinationServiceName
 	case s.Connect.Native:
 		return s.Service

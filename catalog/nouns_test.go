@@ -15,7 +15,7 @@ func fullService() *Service {
 		Kind: KindConnectProxy, ID: "f1", Service: "full", Port: 1, Tags: []string{"a"},
 		TaggedAddresses: map[string]ServiceAddress{"lan": {"1.2.3.4", 3}},
 		Locality:        &Locality{Region: "r", Zone: "z"},
-		Proxy: Proxy{
+		Proxy: &Proxy{
 			TransparentProxy:       &TransparentProxy{OutboundListenerPort: 808},
 			DestinationServiceName: "e", DestinationServiceID: "e1",
 			LocalServiceAddress: "127.0.0.1", LocalServicePort: 33, Mode: "direct",
@@ -157,7 +157,7 @@ func TestMeshName(t *testing.T) {
 	}{
 		{Service{Service: "web"}, ""},
 		{Service{Service: "web", Connect: Connect{Native: true}}, "web"},
-		{Service{Service: "p", Kind: KindConnectProxy, Proxy: Proxy{DestinationServiceName: "web"}}, "web"},
+		{Service{Service: "p", Kind: KindConnectProxy, Proxy: &Proxy{DestinationServiceName: "web"}}, "web"},
 		{Service{Service: "g", Kind: "mesh-gateway"}, ""},
 	} {
 		if got := c.s.MeshName(); got != c.want {

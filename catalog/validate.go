@@ -151,7 +151,7 @@ func (s *Service) ValidateMesh() error {
 	var faults []string
 	reachable := s.Port != 0 || s.SocketPath != ""
 	if s.Kind == KindConnectProxy {
-		if s.Proxy.DestinationServiceName == "" {
+		if s.Proxy == nil || s.Proxy.DestinationServiceName == "" {
 			faults = append(faults, "Proxy.DestinationServiceName must be non-empty for Connect proxy services")
 		}
 		if !reachable {
@@ -187,6 +187,9 @@ func (s *Service) ValidateMesh() error {
 
 // validate checks the parts of a proxy that hold free text.
 func (p *Proxy) validate() error {
+	if p == nil {
+		return nil
+	}
 	faults := []error{
 		checkText("Proxy.DestinationServiceName", p.DestinationServiceName, MaxNameLen),
 		checkText("Proxy.DestinationServiceID", p.DestinationServiceID, MaxNameLen),

@@ -58,18 +58,18 @@ func TestRegister_Validate(t *testing.T) {
 		{"meta reserved", on(Service{Service: "w", Meta: map[string]string{"consul-x": "c"}}), "Key prefix 'consul-' is reserved for internal use"},
 		{"meta long key", on(Service{Service: "w", Meta: map[string]string{strings.Repeat("x", 129): "c"}}), "Key is too long (limit: 128 characters)"},
 		{"meta long value", on(Service{Service: "w", Meta: map[string]string{"k": long}}), "Value is too long (limit: 512 characters)"},
-		{"proxy", on(Service{Service: "p", Kind: KindConnectProxy, Port: 1, Proxy: Proxy{DestinationServiceName: "w"}}), ""},
+		{"proxy", on(Service{Service: "p", Kind: KindConnectProxy, Port: 1, Proxy: &Proxy{DestinationServiceName: "w"}}), ""},
 		{"proxy of nothing", on(Service{Service: "p", Kind: KindConnectProxy}),
 			"2 errors occurred:\n\t* Port or SocketPath must be set for a connect-proxy\n\t* Proxy.DestinationServiceName must be non-empty for Connect proxy services\n\n"},
-		{"proxy on a socket", on(Service{Service: "p", Kind: KindConnectProxy, SocketPath: "/s", Proxy: Proxy{DestinationServiceName: "w"}}), ""},
-		{"native proxy", on(Service{Service: "p", Kind: KindConnectProxy, Port: 1, Connect: Connect{Native: true}, Proxy: Proxy{DestinationServiceName: "w"}}),
+		{"proxy on a socket", on(Service{Service: "p", Kind: KindConnectProxy, SocketPath: "/s", Proxy: &Proxy{DestinationServiceName: "w"}}), ""},
+		{"native proxy", on(Service{Service: "p", Kind: KindConnectProxy, Port: 1, Connect: Connect{Native: true}, Proxy: &Proxy{DestinationServiceName: "w"}}),
 			"1 error occurred:\n\t* A Proxy cannot also be Connect Native, only typical services\n\n"},
 		{"native without port", on(Service{Service: "w", Connect: Connect{Native: true}}),
 			"1 error occurred:\n\t* Port or SocketPath must be set for a Connect native service.\n\n"},
 		{"zone", on(Service{Service: "w", Locality: &Locality{Zone: "z"}}), "1 error occurred:\n\t* zone cannot be set without region\n\n"},
-		{"NaN", on(Service{Service: "w", Proxy: Proxy{Config: map[string]any{"a": []any{math.NaN()}}}}), "Proxy.Config has the number NaN"},
-		{"odd type", on(Service{Service: "w", Proxy: Proxy{Upstreams: []Upstream{{Config: map[string]any{"a": struct{}{}}}}}}), "Proxy.Upstreams[0].Config has a value of type struct {}"},
-		{"deep config", on(Service{Service: "w", Proxy: Proxy{Config: nested(maxConfigDepth + 2)}}), "is nested deeper than 32"},
+		{"NaN", on(Service{Service: "w", Proxy: &Proxy{Config: map[string]any{"a": []any{math.NaN()}}}}), "Proxy.Config has the number NaN"},
+		{"odd type", on(Service{Service: "w", Proxy: &Proxy{Upstreams: []Upstream{{Config: map[string]any{"a": struct{}{}}}}}}), "Proxy.Upstreams[0].Config has a value of type struct {}"},
+		{"deep config", on(Service{Service: "w", Proxy: &Proxy{Config: nested(maxConfigDepth + 2)}}), "is nested deeper than 32"},
 		{"sidecar", on(Service{Service: "w", Connect: Connect{SidecarService: &Service{}}}), ""},
 		{"bad sidecar", on(Service{Service: "w", Connect: Connect{SidecarService: &Service{Service: long}}}), "service name is 513 bytes"},
 		{"sidecar of a sidecar", on(Service{Service: "w", Connect: Connect{SidecarService: &Service{Service: "s", Connect: Connect{SidecarService: &Service{}}}}}),
@@ -122,7 +122,7 @@ func TestDeregister_Validate(t *testing.T) {
 
 func TestRegister_Normalize(t *testing.T) {
 	r := valid(
-		on(Service{Service: "web", Indexes: Indexes{5, 6}, Proxy: Proxy{Config: map[string]any{
+		on(Service{Service: "web", Indexes: Indexes{5, 6}, Proxy: &Proxy{Config: map[string]any{
 			"n": json.Number("7"), "f": json.Number("1.5"), "big": uint64(math.MaxUint64), "u": uint32(3), "g": float32(2), "l": []any{1},
 		}}}),
 		with(Check{Name: "a", Definition: &CheckDefinition{TCP: "x:1"}}),

@@ -81,7 +81,7 @@ func TestCrash_LosesNothingAcknowledged(t *testing.T) {
 	large := strings.Repeat("x", 2000) // more than a sector
 	for port := 1; port <= 4; port++ {
 		step(fmt.Sprintf("check c of \"web\" critical \"\"\nservice web web [] %d", port), func() error {
-			svc := catalog.Service{Service: "web", Port: port, Proxy: catalog.Proxy{Config: map[string]any{"x": large[:500*(port-1)]}}}
+			svc := catalog.Service{Service: "web", Port: port, Proxy: &catalog.Proxy{Config: map[string]any{"x": large[:500*(port-1)]}}}
 			return s.AddService(svc, []checks.Definition{{CheckID: "c", TTL: time.Hour, Notes: fmt.Sprint(port)}}, local.Options{})
 		})
 		if port%2 == 0 {
@@ -118,7 +118,7 @@ func TestCrash_WhileTheJournalIsWrittenAnew(t *testing.T) {
 	for n := 1; n <= 24; n++ {
 		want := fmt.Sprintf("service web web [] %d", n)
 		r.may = append(r.may, want)
-		ok(t, s.AddService(catalog.Service{Service: "web", Port: n, Proxy: catalog.Proxy{Config: map[string]any{"x": large}}}, nil, local.Options{}))
+		ok(t, s.AddService(catalog.Service{Service: "web", Port: n, Proxy: &catalog.Proxy{Config: map[string]any{"x": large}}}, nil, local.Options{}))
 		r.may = []string{want}
 	}
 	if anew < 10 || r.disk.Used() > 1<<20 {

@@ -17,7 +17,7 @@ import (
 func TestRestart_BringsBackWhatWasRegistered(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, local.Definitions{})
-	svc := catalog.Service{Service: "web", ID: "w", Port: 80, Tags: []string{"a"}, Proxy: catalog.Proxy{Config: map[string]any{"n": 7, "f": 1.5}}}
+	svc := catalog.Service{Service: "web", ID: "w", Port: 80, Tags: []string{"a"}, Proxy: &catalog.Proxy{Config: map[string]any{"n": 7, "f": 1.5}}}
 	ok(t, s.AddService(svc, []checks.Definition{ttl("c")}, local.Options{Token: "secret"}))
 	ok(t, s.AddCheck(checks.Definition{Name: "node", TTL: time.Hour, Header: map[string][]string{"a": {"b"}}}, local.Options{}))
 	ok(t, s.AddService(catalog.Service{Service: "gone"}, []checks.Definition{ttl("gone")}, local.Options{}))

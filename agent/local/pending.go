@@ -198,7 +198,7 @@ func (s *State) registration(what string) *write {
 // writable gives a copy that its receiver may normalise in place.
 func writable(svc *catalog.Service) *catalog.Service {
 	own := *svc
-	own.Proxy.Upstreams = slices.Clone(svc.Proxy.Upstreams)
+	own.Proxy = svc.Proxy.Clone()
 	return &own
 }
 

@@ -73,7 +73,8 @@ func (s *State) completeSidecar(side, parent *catalog.Service, pending []*regist
 	if side.Meta == nil {
 		side.Meta = parent.Meta
 	}
-	p := &side.Proxy
+	p := side.Proxy.Clone()
+	side.Proxy = p
 	p.DestinationServiceName = cmp.Or(p.DestinationServiceName, parent.Service)
 	p.DestinationServiceID = cmp.Or(p.DestinationServiceID, parent.ID)
 	if p.LocalServiceSocketPath == "" && p.LocalServiceAddress == "" && p.LocalServicePort == 0 {

@@ -200,6 +200,7 @@ func (p *plan) putService(r reader, node string, s catalog.Service, given map[st
 // instance of its service that are the same in both, as most are: it stands for a
 // third of what an instance takes in memory.
 func (r reader) share(s *catalog.Service) {
+	s.Share()
 	row := first[*serviceRow](r, tableServices, byService, nameKey(s.Service))
 	if row == nil {
 		return

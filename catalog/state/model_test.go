@@ -100,7 +100,7 @@ func registers(t *rapid.T) *catalog.Register {
 		switch rapid.IntRange(0, 3).Draw(t, "mesh") {
 		case 0:
 			c.Service.Kind = catalog.KindConnectProxy
-			c.Service.Proxy.DestinationServiceName = someNames.Draw(t, "destination")
+			c.Service.Proxy = &catalog.Proxy{DestinationServiceName: someNames.Draw(t, "destination")}
 		case 1:
 			c.Service.Connect.Native = true
 		}

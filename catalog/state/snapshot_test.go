@@ -28,7 +28,7 @@ func populated(t testing.TB) *fixture {
 		&catalog.Deregister{Node: "n2", ServiceID: "gone"},
 	)
 	full := register("n3", withService("full", "full"))
-	full.Service.Proxy.Config = map[string]any{"a": int64(1), "b": 1.5, "c": []any{"x", nil, true, map[string]any{"d": "e"}}}
+	full.Service.Proxy = &catalog.Proxy{Config: map[string]any{"a": int64(1), "b": 1.5, "c": []any{"x", nil, true, map[string]any{"d": "e"}}}}
 	full.Service.Locality = &catalog.Locality{Region: "r", Zone: "z"}
 	full.Node.Meta = map[string]string{"k": "v"}
 	f.must(full)

@@ -129,7 +129,7 @@ func withService(id, name string, tags ...string) func(*catalog.Register) {
 func withProxy(id, name, destination string) func(*catalog.Register) {
 	return func(r *catalog.Register) {
 		r.Service = &catalog.Service{Kind: catalog.KindConnectProxy, ID: id, Service: name, Port: 81,
-			Proxy: catalog.Proxy{DestinationServiceName: destination}}
+			Proxy: &catalog.Proxy{DestinationServiceName: destination}}
 	}
 }
 
