@@ -17,6 +17,7 @@ import (
 	"muster/api"
 	"muster/api/agentapi"
 	"muster/api/catalogapi"
+	"muster/api/configapi"
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/api/sessionapi"
@@ -69,6 +70,7 @@ func (a *Agent) openAPI() error {
 	server, err := api.New(cfg, deps,
 		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
+		configapi.Routes(),
 		kvapi.Routes(),
 		sessionapi.Routes(a.sessions),
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),

@@ -142,6 +142,12 @@ Where Muster answers differently, and why:
   gives the index of the whole store for what is absent, it is the newest of the
   deletions that are forgotten. A query for `+"`?keys`"+` or `+"`?raw`"+` sleeps through
   writes that change neither. Keys keep their doubled slashes, and may hold NUL.
+- Config entries are kept without `+"`Hash`"+`, and those of api-gateways and routes without
+  `+"`Status`"+`: there is no data plane that these are bound to. What an entry says of other
+  entries (that a subset exists, that protocols agree, a JWT provider's name) is not
+  compared with them. A split's weight is from 0 to 100.
+- `+"`/v1/catalog/gateway-services`"+`: a service that a terminating gateway names keeps what
+  is said of it there, also beside a wildcard; indexes are the gateway's entry's.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -34,7 +35,17 @@ type row struct {
 	vars    []string // names of the path's variables
 }
 
-var variable = regexp.MustCompile(`\{(\w+)\}`)
+// A variable within a path is one segment, one at its end takes the rest.
+var (
+	variable       = regexp.MustCompile(`\{(\w+)\}`)
+	variableWithin = regexp.MustCompile(`\{(\w+)\}/`)
+	variableAtEnd  = regexp.MustCompile(`\{(\w+)\}$`)
+)
+
+// pattern is a path as gorilla/mux takes it.
+func pattern(path string) string {
+	return variableAtEnd.ReplaceAllString(variableWithin.ReplaceAllString(path, "{$1:[^/]*}/"), "{$1:.*}")
+}
 
 func newTable(tables [][]Route, m *metrics) (*table, error) {
 	t := &table{areas: map[string]*mux.Router{}, paths: map[string]*endpoint{}}
@@ -64,7 +75,7 @@ func newTable(tables [][]Route, m *metrics) (*table, error) {
 		if t.areas[area] == nil {
 			t.areas[area] = mux.NewRouter().SkipClean(true).UseEncodedPath()
 		}
-		t.areas[area].Path(variable.ReplaceAllString(path, "{$1:.*}")).Name(path)
+		t.areas[area].Path(pattern(path)).Name(path)
 	}
 	return t, nil
 }
@@ -100,14 +111,16 @@ func (t *table) inOrder() []string {
 	for p := range t.paths {
 		paths = append(paths, p)
 	}
-	special := func(p string) string { // longer fixed parts sort first, then those without a variable
+	special := func(p string) string { // longer fixed parts sort first, then those without a variable, then longer paths
 		fixed, _, open := strings.Cut(p, "{")
 		if !open {
 			fixed += "\xff"
 		}
 		return fixed
 	}
-	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(special(b), special(a)) })
+	slices.SortFunc(paths, func(a, b string) int {
+		return cmp.Or(strings.Compare(special(b), special(a)), len(b)-len(a))
+	})
 	return paths
 }
 

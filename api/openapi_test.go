@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -90,8 +91,9 @@ func answerSchema(r *rig, doc *openapi3.T, method, target string) *openapi3.Sche
 	path, _, _ := strings.Cut(target, "?")
 	best := ""
 	for _, route := range r.server.Routes() {
-		fixed, _, open := strings.Cut(route.Path, "{")
-		if route.Method == method && (path == route.Path || open && strings.HasPrefix(path, fixed)) && (path == route.Path || len(route.Path) > len(best)) {
+		within := regexp.MustCompile(`\{\w+\}/`).ReplaceAllString(route.Path, "[^/]*/")
+		pattern := regexp.MustCompile("^" + regexp.MustCompile(`\{\w+\}$`).ReplaceAllString(within, ".*") + "$")
+		if route.Method == method && pattern.MatchString(path) && (path == route.Path || len(route.Path) > len(best)) {
 			best = route.Path
 		}
 	}

@@ -62,8 +62,8 @@ type Rule struct {
 // Route is one row of the table of endpoints.
 type Route struct {
 	Method string
-	// Path may end in a variable {name}, which takes the rest of the path,
-	// slashes and emptiness included.
+	// Path may have variables {name}. One at its end takes the rest of the path,
+	// slashes and emptiness included; one within it is a segment.
 	Path string
 	Kind Kind
 	Doc  string

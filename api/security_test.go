@@ -223,11 +223,13 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		d.Authorize = authorizeWhile(&allowed)
 	})
 	r.replica.register(t, "topsecret", "topsecret", "passing")
+	r.do("PUT", "/v1/config", `{"Kind":"service-defaults","Name":"topsecret"}`)
 	r.do("PUT", "/v1/agent/service/register", `{"Name":"topsecret","Check":{"TTL":"10s","CheckID":"topsecret"}}`)
 	allowed = false
 	bodies := map[string]string{
 		"/v1/catalog/register":       `{"Node":"topsecret","Address":"192.0.2.9"}`,
 		"/v1/catalog/deregister":     `{"Node":"topsecret"}`,
+		"/v1/config":                 `{"Kind":"service-defaults","Name":"topsecret"}`,
 		"/v1/agent/service/register": `{"Name":"topsecret"}`,
 		"/v1/agent/check/register":   `{"Name":"topsecret","TTL":"10s"}`,
 		"/v1/session/create":         `{"Node":"topsecret"}`,
@@ -241,7 +243,9 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		}
 		head, _, _ := strings.Cut(route.Path, "{")
 		target := head
-		if head != route.Path {
+		if head == "/v1/config/" {
+			target = strings.NewReplacer("{kind}", "service-defaults", "{name}", "topsecret").Replace(route.Path)
+		} else if head != route.Path {
 			target += map[bool]string{true: "any", false: "topsecret"}[strings.HasSuffix(head, "/state/")]
 		}
 		body := bodies[target]

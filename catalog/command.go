@@ -24,7 +24,7 @@ const (
 
 	OpBatch Op = 11
 
-	lastOp = OpBatch
+	OpSetConfig Op = 13
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

@@ -76,7 +76,7 @@ var ErrLaterRelease = errors.New("it is a command of a later release of Muster; 
 // for one that DecodeCommand can't read since this program is too old for it: the
 // other servers carry it out.
 func CheckRelease(b []byte) error {
-	if len(b) >= commandHeader && (Op(b[0]) > lastOp || b[1] > commandVersion) {
+	if len(b) >= commandHeader && (b[0] > 0 && newCommand(Op(b[0])) == nil || b[1] > commandVersion) {
 		return fmt.Errorf("operation %d, version %d: %w", b[0], b[1], ErrLaterRelease)
 	}
 	return nil
@@ -107,6 +107,8 @@ func newCommand(op Op) Command {
 		return new(Restore)
 	case OpBatch:
 		return new(Batch)
+	case OpSetConfig:
+		return new(SetConfig)
 	}
 	return nil
 }

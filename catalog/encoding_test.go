@@ -36,6 +36,7 @@ func TestEncodeCommand_Golden(t *testing.T) {
 		"destroy-session": &DestroySession{ID: "s"},
 		"end-lock-delays": &EndLockDelays{Delays: []LockDelay{{Key: "k", Delay: time.Second, Index: 9}}},
 		"set-autopilot":   &SetAutopilot{Autopilot: DefaultAutopilot(), CAS: true, Index: 7},
+		"set-config":      &SetConfig{Verb: ConfigCAS, Kind: "mesh", Name: "mesh", Body: []byte(`{"Kind":"mesh"}`), Index: 7},
 		"txn": &Txn{Ops: []TxnOp{
 			{KV: &KV{Verb: KVCheckIndex, Key: "k", Index: 7}},
 			{Node: &TxnNode{Verb: TxnGet, Node: Node{ID: "id"}}},

@@ -6,6 +6,7 @@ import (
 
 	"muster/api"
 	"muster/catalog"
+	"muster/catalog/configentry"
 	"muster/catalog/state"
 )
 
@@ -32,15 +33,17 @@ func listServices(v *state.View, r *api.Request) (any, error) {
 }
 
 // finder finds the instances that a request is about.
-type finder func(v *state.View, r *api.Request, name string) []state.Instance
+type finder func(v *state.View, r *api.Request, name string) ([]state.Instance, error)
 
-func byName(v *state.View, r *api.Request, name string) []state.Instance {
-	return slices.DeleteFunc(v.ServiceInstances(name), func(in state.Instance) bool { return !hasTags(in.Service, r) })
+func byName(v *state.View, r *api.Request, name string) ([]state.Instance, error) {
+	return slices.DeleteFunc(v.ServiceInstances(name), func(in state.Instance) bool { return !hasTags(in.Service, r) }), nil
 }
 
-// byMesh passes over tags, as Consul does: proxies often lack those of their service.
-func byMesh(v *state.View, _ *api.Request, name string) []state.Instance {
-	return v.ConnectInstances(name)
+// byMesh finds proxies, native instances and terminating gateways. It passes over
+// tags, as Consul does: proxies often lack those of their service.
+func byMesh(v *state.View, _ *api.Request, name string) ([]state.Instance, error) {
+	gateways, err := gatewaysFor(v, configentry.KindTerminatingGateway, name, linkedServices)
+	return append(v.ConnectInstances(name), gateways...), err
 }
 
 // catalogInstances answers with a service's instances, of the name or of the mesh.
@@ -54,7 +57,11 @@ func catalogInstances(find finder) func(*state.View, *api.Request) (any, error) 
 		if r.Query.Get("peer") != "" {
 			return list, nil // nothing is imported from other clusters
 		}
-		for _, in := range find(v, r, name) {
+		found, err := find(v, r, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, in := range found {
 			if r.Options.MatchMeta(in.Node.Meta) {
 				list = append(list, newServiceNode(in))
 			}
@@ -78,7 +85,11 @@ func healthInstances(find finder) func(*state.View, *api.Request) (any, error) {
 		if r.Query.Get("peer") != "" {
 			return list, nil // nothing is imported from other clusters
 		}
-		for _, in := range find(v, r, name) {
+		found, err := find(v, r, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, in := range found {
 			if r.Options.MatchMeta(in.Node.Meta) && (!passing || allPass(in.Checks)) {
 				list = append(list, instance(in))
 			}

@@ -144,6 +144,19 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 			View:   healthInstances(byMesh), Visible: visibleInstances,
 		},
 		{
+			Method: http.MethodGet, Path: "/v1/health/ingress/{service}", Kind: api.Read,
+			Doc:    "Lists the instances of the ingress gateways that let a service in, with their nodes and checks.",
+			Params: []api.Param{filter, nodeMeta, near, passing}, Filter: instance{},
+			Answer: []instance{},
+			View:   healthInstances(byIngress), Visible: visibleInstances,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/catalog/gateway-services/{gateway}", Kind: api.Read,
+			Doc:    "Lists the services behind an ingress or terminating gateway.",
+			Answer: []gatewayService{},
+			View:   listGatewayServices, Visible: visibleGatewayServices,
+		},
+		{
 			Method: http.MethodGet, Path: "/v1/health/state/{state}", Kind: api.Read,
 			Doc:    "Lists the checks in a state: passing, warning, critical or any.",
 			Params: []api.Param{filter, nodeMeta, near}, Filter: &catalog.Check{},

@@ -54,6 +54,12 @@ func visibleInstances(az acl.Authorizer, answer any) (any, bool) {
 	})
 }
 
+func visibleGatewayServices(az acl.Authorizer, answer any) (any, bool) {
+	return only(answer.([]gatewayService), func(s gatewayService) bool {
+		return seesService(az, s.Gateway.Name) && seesService(az, s.Service.Name)
+	})
+}
+
 // visibleServiceTags takes both forms of the names of services.
 func visibleServiceTags(az acl.Authorizer, answer any) (any, bool) {
 	if list, ok := answer.(serviceTags); ok {

@@ -27,6 +27,8 @@ type plan struct {
 	putSession     *catalog.Session
 	endDelays      []*catalog.LockDelay
 	autopilot      *catalog.Autopilot
+	putConfig      *catalog.ConfigEntry
+	removeConfig   *catalog.ConfigEntry
 
 	value any // of the result
 }
@@ -35,7 +37,7 @@ type plan struct {
 func (p *plan) changes() bool {
 	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates)+
 		len(p.removeKV)+len(p.putKV)+len(p.endDelays) > 0 || p.removeSession != nil || p.putSession != nil ||
-		p.autopilot != nil || p.node != nil || p.service != nil || p.source != nil
+		p.putConfig != nil || p.removeConfig != nil || p.autopilot != nil || p.node != nil || p.service != nil || p.source != nil
 }
 
 // result is what the command answers.
@@ -57,6 +59,8 @@ var operations = map[catalog.Op]func(reader, catalog.Command) plan{
 	catalog.OpEndLockDelays:  row(planEndLockDelays),
 
 	catalog.OpSetAutopilot: row(planSetAutopilot),
+
+	catalog.OpSetConfig: row(planSetConfig),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {

@@ -54,6 +54,8 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadLockDelay(body)
 	case recordAutopilot:
 		return l.loadAutopilot(body)
+	case recordConfig:
+		return l.loadConfig(body)
 	case recordStaged:
 		return l.loadStaged(body)
 	case recordStaging:
@@ -181,7 +183,7 @@ func (l *loader) loadTopic(body []byte) error {
 	if err := catalog.Unmarshal(body, t); err != nil {
 		return err
 	}
-	if _, ok := listOf(t.Topic); ok || t.Topic.Kind < TopicNodes || t.Topic.Kind > TopicChecks {
+	if !hasRow(t.Topic) {
 		return fmt.Errorf("topic %+v has no record of its own", t.Topic)
 	}
 	if t.Topic.Key != catalog.Fold(t.Topic.Key) {

@@ -31,7 +31,10 @@ var (
 // commands draws commands from few names, so that they meet each other.
 func commands() *rapid.Generator[catalog.Command] {
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		op := rapid.IntRange(0, 8).Draw(t, "op")
+		op := rapid.IntRange(0, 9).Draw(t, "op")
+		if op == 9 {
+			return configCommands().Draw(t, "config")
+		}
 		if op == 8 {
 			return batches().Draw(t, "batch")
 		}
@@ -125,14 +128,15 @@ type model struct {
 	kv       map[string]catalog.KVPair
 	sessions map[string]catalog.Session
 	delays   map[string]catalog.LockDelay
+	configs  map[[2]string]catalog.ConfigEntry
 }
 
 func newModel() model {
-	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}}
+	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}, map[[2]string]catalog.ConfigEntry{}}
 }
 
 func (m model) clone() model {
-	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays)}
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays), maps.Clone(m.configs)}
 }
 
 func (m model) apply(index uint64, c catalog.Command) (model, error) {
@@ -159,6 +163,8 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 		if err := next.changeKV(index, c); err != nil {
 			return m, err
 		}
+	case *catalog.SetConfig:
+		next.changeConfig(index, c)
 	case *catalog.CreateSession:
 		if err := next.createSession(index, c.Session); err != nil {
 			return m, err
@@ -337,6 +343,10 @@ func (m model) describe() string {
 	for _, key := range slices.Sorted(maps.Keys(m.delays)) {
 		fmt.Fprintf(&b, "%s\n", asJSON(m.delays[key]))
 	}
+	for _, k := range slices.SortedFunc(maps.Keys(m.configs), pairs) {
+		e := m.configs[k]
+		fmt.Fprintf(&b, "%s\n", asJSON(&e))
+	}
 	return b.String()
 }
 
@@ -364,6 +374,9 @@ func describeView(v *View) string {
 	for _, d := range v.LockDelays() {
 		fmt.Fprintf(&b, "%s\n", asJSON(d))
 	}
+	for _, e := range v.ConfigEntries("") {
+		fmt.Fprintf(&b, "%s\n", asJSON(e))
+	}
 	return b.String()
 }
 
@@ -382,6 +395,7 @@ func questions() map[string]func(*View) any {
 		"services":  func(v *View) any { return v.Services() },
 		"names":     func(v *View) any { return v.ServiceNames() },
 		"instances": func(v *View) any { return v.AllInstances() },
+		"configs":   func(v *View) any { return v.ConfigEntries("") },
 		"sessions":  func(v *View) any { return v.Sessions() },
 		"session":   func(v *View) any { return v.Session("s1") },
 		"delays":    func(v *View) any { return v.LockDelays() },
@@ -394,6 +408,10 @@ func questions() map[string]func(*View) any {
 		qs["sessions on "+n] = func(v *View) any { return v.SessionsOn(n) }
 		qs["node "+n] = func(v *View) any { return []any{v.Node(n), v.NodeServices(n)} }
 		qs["node checks "+n] = func(v *View) any { return v.NodeChecks(n) }
+	}
+	for _, kind := range modelKinds {
+		qs["kind "+kind] = func(v *View) any { return v.ConfigEntries(kind) }
+		qs["config "+kind+" web"] = func(v *View) any { return v.ConfigEntry(kind, "web") }
 	}
 	for _, key := range modelKeys {
 		qs["key "+key] = func(v *View) any { return v.KV(key) }

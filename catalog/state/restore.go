@@ -218,6 +218,11 @@ func (w *writer) copyEntries(from reader) {
 		a.ModifyIndex = w.index
 		w.insert(tableAutopilot, &a)
 	}
+	for old := range each[*catalog.ConfigEntry](from, tableConfigs, byIDPrefix, "") {
+		e := *old
+		e.ModifyIndex = w.index
+		w.insert(tableConfigs, &e)
+	}
 }
 
 // Restoring is the ID of the restore under way, "" if there is none.

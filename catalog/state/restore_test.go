@@ -81,6 +81,11 @@ func told(s *Store) string {
 		c.ModifyIndex = 0
 		say("autopilot", c)
 	}
+	for e := range each[*catalog.ConfigEntry](r, tableConfigs, byIDPrefix, "") {
+		c := *e
+		c.ModifyIndex = 0
+		say("config", &c)
+	}
 	return b.String()
 }
 
@@ -89,6 +94,7 @@ func everything(t testing.TB) *fixture {
 	f := populated(t)
 	for _, c := range []catalog.Command{
 		set("a/b", "1"), set("held", "2"), session("s1", 0), session("s2", time.Second), lock("held", "s1"), lock("delayed", "s2"),
+		configured("mesh", "mesh", `{"Kind":"mesh"}`),
 		&catalog.DestroySession{ID: "s2"}, &catalog.SetAutopilot{Autopilot: catalog.Autopilot{MinQuorum: 3}},
 	} {
 		f.must(c)

@@ -53,8 +53,9 @@ const (
 	recordDelay   = 11
 
 	recordAutopilot = 12
+	recordConfig    = 14
 
-	lastRecord = recordAutopilot // of those that archives have
+	lastRecord = recordConfig // of those that archives have
 
 	// These come last, whatever else there will be.
 	recordStaged  = 254 // a record that a restore has loaded
@@ -66,6 +67,7 @@ var recordNames = [lastRecord + 1]string{
 	recordMeta: "Meta", recordNode: "Node", recordService: "Service", recordCheck: "Check",
 	recordTopic: "Index", recordSource: "Source", recordCoord: "Coordinate", recordKV: "KVS",
 	recordKVGone: "Tombstone", recordSession: "Session", recordDelay: "LockDelay", recordAutopilot: "Autopilot",
+	recordConfig: "ConfigEntry",
 }
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -156,6 +158,9 @@ func (r reader) records(meta *metaRow, give func(kind byte, row any)) {
 	}
 	if a := r.autopilot(); a != nil {
 		give(recordAutopilot, a)
+	}
+	for e := range each[*catalog.ConfigEntry](r, tableConfigs, byIDPrefix, "") {
+		give(recordConfig, e)
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	tableMeta     = "meta"     // *metaRow, one
 
 	tableAutopilot = "autopilot" // *catalog.Autopilot, one at most
+	tableConfigs   = "configs"   // *catalog.ConfigEntry
 )
 
 // The indexes. Each key is a run of folded names that end in NUL, so that a
@@ -180,6 +181,7 @@ var schema = map[string]*tableSchema{
 	),
 	tableDelays:    table(func(d *catalog.LockDelay) string { return d.Key }),
 	tableAutopilot: table(func(*catalog.Autopilot) string { return autopilotKey }),
+	tableConfigs:   table(func(e *catalog.ConfigEntry) string { return nameKey(e.Kind, e.Name) }),
 	tableMeta:      table(func(*metaRow) string { return metaKey }),
 }
 

@@ -18,6 +18,7 @@ type TopicKind uint8
 //	a session        Sessions; KV and KVPrefix of what it held when it ends
 //	a lock-delay     LockDelays
 //	the autopilot    Autopilot
+//	a config entry   Configs, ConfigKind of its kind, ConfigEntry of its name
 //	a KV entry       KV of its key, KVPrefix of each prefix of that
 //	a check          NodeChecks of its node, Checks of all and of its old and its
 //	                 new state; Service and Mesh of its service or, for a node's
@@ -46,6 +47,11 @@ const (
 	TopicLockDelays TopicKind = 13 // lock-delays; no key
 
 	TopicAutopilot TopicKind = 14 // what the cluster's autopilot is set to; no key
+
+	TopicConfigs    TopicKind = 16 // config entries; no key
+	TopicConfigKind TopicKind = 17 // those of a kind; key: the kind
+	// One of them has no row: its index is derived, see View.configIndex.
+	TopicConfigEntry TopicKind = 18 // key: kind, slash, name
 )
 
 // Topic names something in the store that reads depend on and writes move. It
@@ -60,7 +66,15 @@ func topicOf(kind TopicKind, name string) Topic { return Topic{kind, catalog.Fol
 
 // lists is the number of topics that are about whole lists. There are few, many
 // writes move them, and they are never gone: so they have no rows of their own.
-const lists = 11
+const lists = 13
+
+// hasRow says whether topics of a kind have rows of their own.
+func hasRow(t Topic) bool {
+	if _, ok := listOf(t); ok {
+		return false
+	}
+	return t.Kind >= TopicNodes && t.Kind <= TopicChecks || t.Kind == TopicConfigKind
+}
 
 // listOf is the place of a topic in metaRow.Lists; ok is false for one that has
 // a row. Places are part of the snapshot format.
@@ -88,6 +102,8 @@ func listOf(t Topic) (place int, ok bool) {
 		return 9, true
 	case Topic{Kind: TopicAutopilot}:
 		return 10, true
+	case Topic{Kind: TopicConfigs}:
+		return 12, true
 	}
 	return 0, false
 }

@@ -95,6 +95,8 @@ func (v *View) indexOf(t Topic) uint64 {
 		return v.keyIndex(t.Key)
 	case TopicKVPrefix:
 		return v.prefixIndex(t.Key)
+	case TopicConfigEntry:
+		return v.configIndex(t.Key)
 	}
 	if row := v.topic(t); row != nil {
 		return row.Index

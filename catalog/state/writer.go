@@ -109,6 +109,12 @@ func (w *writer) write(p *plan) {
 	for _, e := range p.putKV {
 		w.putKV(e)
 	}
+	if p.removeConfig != nil {
+		w.removeConfig(p.removeConfig)
+	}
+	if p.putConfig != nil {
+		w.putConfig(p.putConfig)
+	}
 	if p.autopilot != nil {
 		w.putAutopilot(p.autopilot)
 	}

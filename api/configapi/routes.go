@@ -1,0 +1,175 @@
+package configapi
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"muster/api"
+	"muster/catalog"
+	"muster/catalog/acl"
+	"muster/catalog/configentry"
+	"muster/catalog/state"
+)
+
+// Routes gives the rows.
+func Routes() []api.Route {
+	cas := api.Param{Name: "cas", Doc: "only if the entry's ModifyIndex is this, or with 0 if there is none"}
+	return []api.Route{
+		{
+			Method: http.MethodPut, Path: "/v1/config", Kind: api.Write,
+			Doc:    "Creates a config entry, or replaces it.",
+			Params: []api.Param{cas},
+			Body:   map[string]any{}, Answer: true, Command: put, Render: met,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/config/{kind}", Kind: api.Read,
+			Doc:    "Lists the config entries of a kind, or all.",
+			Answer: []*catalog.ConfigEntry{}, View: list, Visible: visible,
+		},
+		{
+			Method: http.MethodGet, Path: "/v1/config/{kind}/{name}", Kind: api.Read,
+			Doc:    "Reads a config entry.",
+			Answer: &catalog.ConfigEntry{}, View: read, Visible: visible, Render: found,
+		},
+		{
+			Method: http.MethodDelete, Path: "/v1/config/{kind}/{name}", Kind: api.Write,
+			Doc:    "Deletes a config entry.",
+			Params: []api.Param{{Name: "cas", Doc: "only if the entry's ModifyIndex is this"}},
+			Answer: api.OneOf{true, map[string]any{}}, Command: remove, Render: removed,
+		},
+	}
+}
+
+// rule is what a caller must be allowed to read or write an entry of a kind and name;
+// the zero Resource asks nothing.
+func rule(kind, name string, access acl.Access) (acl.Resource, string) {
+	switch kind {
+	case configentry.KindServiceIntentions:
+		return acl.Intention, name
+	case configentry.KindServiceDefaults, configentry.KindServiceResolver, configentry.KindServiceSplitter, configentry.KindServiceRouter:
+		return acl.Service, name
+	case configentry.KindIngressGateway, configentry.KindTerminatingGateway, configentry.KindAPIGateway, configentry.KindBoundAPIGateway:
+		if access == acl.Read {
+			return acl.Service, name
+		}
+	case configentry.KindProxyDefaults:
+		if access == acl.Read {
+			return 0, ""
+		}
+	}
+	return acl.Mesh, ""
+}
+
+func may(az acl.Authorizer, kind, name string, access acl.Access) error {
+	resource, name := rule(kind, name, access)
+	if resource == 0 {
+		return nil
+	}
+	return acl.Check(az, resource, name, access)
+}
+
+// put makes the command that sets an entry.
+func put(r *api.Request) (catalog.Command, error) {
+	e, err := configentry.Decode(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	cmd := &catalog.SetConfig{Verb: catalog.ConfigSet, Kind: e.Kind, Name: e.Name, Body: e.Body}
+	if r.Has("cas") {
+		cmd.Verb = catalog.ConfigCAS
+		if cmd.Index, err = index(r); err != nil {
+			return nil, err
+		}
+	}
+	return cmd, may(r.Authz, e.Kind, e.Name, acl.Write)
+}
+
+// index is the value of ?cas.
+func index(r *api.Request) (uint64, error) {
+	n, err := strconv.ParseUint(r.Query.Get("cas"), 10, 64)
+	if err != nil {
+		return 0, catalog.Wrap(catalog.Invalid, err)
+	}
+	return n, nil
+}
+
+func met(_ *api.Request, met any) any { return met }
+
+// remove makes the command that deletes an entry.
+func remove(r *api.Request) (catalog.Command, error) {
+	kind, name := r.Var("kind"), r.Var("name")
+	if err := configentry.CheckKind(kind); err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return nil, catalog.Errorf(catalog.NotFound, "Must provide both a kind and name to delete")
+	}
+	cmd := &catalog.SetConfig{Verb: catalog.ConfigDelete, Kind: kind, Name: name}
+	if r.Has("cas") {
+		var err error
+		cmd.Verb = catalog.ConfigDeleteCAS
+		if cmd.Index, err = index(r); err != nil {
+			return nil, err
+		}
+	}
+	return cmd, may(r.Authz, kind, name, acl.Write)
+}
+
+// removed answers as Consul does: with an empty object to what has no condition.
+func removed(r *api.Request, met any) any {
+	if r.Has("cas") {
+		return met
+	}
+	return map[string]any{}
+}
+
+func list(v *state.View, r *api.Request) (any, error) {
+	kind := r.Var("kind")
+	if kind != "" {
+		if err := configentry.CheckKind(kind); err != nil {
+			return nil, err
+		}
+	}
+	return v.ConfigEntries(kind), nil
+}
+
+// read gives the entry as a list of one, so that one rule of what is visible serves
+// both.
+func read(v *state.View, r *api.Request) (any, error) {
+	kind, name := r.Var("kind"), r.Var("name")
+	if err := configentry.CheckKind(kind); err != nil {
+		return nil, err
+	}
+	if err := may(r.Authz, kind, name, acl.Read); err != nil {
+		return nil, err
+	}
+	if e := v.ConfigEntry(kind, name); e != nil {
+		return []*catalog.ConfigEntry{e}, nil
+	}
+	return []*catalog.ConfigEntry{}, nil
+}
+
+// visible leaves out the entries that a caller may not read.
+func visible(az acl.Authorizer, answer any) (any, bool) {
+	all := answer.([]*catalog.ConfigEntry)
+	kept := make([]*catalog.ConfigEntry, 0, len(all))
+	for _, e := range all {
+		if may(az, e.Kind, e.Name, acl.Read) == nil {
+			kept = append(kept, e)
+		}
+	}
+	return kept, len(kept) < len(all)
+}
+
+// found makes of a list with one entry that entry.
+func found(r *api.Request, answer any) any {
+	if entries := answer.([]*catalog.ConfigEntry); len(entries) > 0 {
+		return entries[0]
+	}
+	if r.Streams {
+		return nil
+	}
+	text := fmt.Sprintf("Config entry not found for %q / %q", r.Var("kind"), r.Var("name"))
+	return &api.Answer{Status: http.StatusNotFound, Body: api.Raw{ContentType: "text/plain; charset=utf-8", Data: []byte(text)}}
+}
