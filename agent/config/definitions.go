@@ -25,7 +25,7 @@ type serviceBlock struct {
 	Weights           catalog.Weights
 	EnableTagOverride bool
 	Locality          *catalog.Locality
-	Proxy             catalog.Proxy
+	Proxy             *catalog.Proxy
 	Connect           connectBlock
 	Check             []checkBlock
 	Checks            []checkBlock
@@ -67,7 +67,7 @@ func (b *serviceBlock) service() catalog.Service {
 		ID: b.ID, Service: b.Name, Kind: b.Kind, Tags: b.Tags, Meta: b.Meta,
 		Address: b.Address, Port: b.Port, SocketPath: b.SocketPath, TaggedAddresses: b.TaggedAddresses,
 		Weights: b.Weights, EnableTagOverride: b.EnableTagOverride, Locality: b.Locality,
-		Proxy: &b.Proxy, Connect: catalog.Connect{Native: b.Connect.Native},
+		Proxy: b.Proxy, Connect: catalog.Connect{Native: b.Connect.Native},
 	}
 }
 
