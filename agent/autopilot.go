@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -93,6 +94,15 @@ func (r *reconciler) deadServers(members []gossip.Member) []core.Change {
 		r.failing = true
 		return s.Contact >= after
 	})
+}
+
+// setAutopilot gives a cluster without an autopilot configuration that of this
+// server's files. From then on it is the cluster's.
+func (r *reconciler) setAutopilot(ctx context.Context) error {
+	if r.autopilot == nil {
+		return nil
+	}
+	return r.apply(ctx, &catalog.SetAutopilot{Autopilot: *r.autopilot, CAS: true})
 }
 
 // mayVote says whether a learner has been healthy for long enough to get a vote.

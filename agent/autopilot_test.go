@@ -130,3 +130,33 @@ func TestAutopilot_RemovesADeadServerAndTakesItBack(t *testing.T) {
 		t.Errorf("it has a vote though it has been healthy (%v) for %v only", healthy, time.Since(since))
 	}
 }
+
+// What a file says is for a cluster that nobody has set anything of: what an
+// operator sets stays, whatever the files of a later leader say.
+func TestAutopilot_BeginsAsFilesSay(t *testing.T) {
+	c := newTestCluster(t)
+	cfg := c.config(1)
+	fromFile := catalog.DefaultAutopilot()
+	fromFile.MinQuorum, fromFile.LastContactThreshold = 3, 2*time.Second
+	cfg.Autopilot = &fromFile
+	server := c.start(cfg)
+	shows := func(server *testAgent, want string) {
+		t.Helper()
+		eventually(t, "the configuration has "+want, func() error {
+			status, body := operateWith(t, server, http.MethodGet, "/v1/operator/autopilot/configuration", "")
+			if status != http.StatusOK || !strings.Contains(body, want) {
+				return fmt.Errorf("%d %s", status, body)
+			}
+			return nil
+		})
+	}
+	shows(server, `"MinQuorum":3`)
+	shows(server, `"LastContactThreshold":"2s"`)
+	if status, body := operateWith(t, server, http.MethodPut, "/v1/operator/autopilot/configuration", `{"MinQuorum": 5}`); status != http.StatusOK || body != "true" {
+		t.Fatalf("set the configuration: %d %s", status, body)
+	}
+	server.end()
+	again := c.start(cfg)
+	oneCluster(t, again)
+	shows(again, `"MinQuorum":5`)
+}

@@ -66,6 +66,9 @@ type reconciler struct {
 	failing   bool
 	// healthySince says since when a server has been healthy.
 	healthySince func(core.ServerID) (since time.Time, healthy bool)
+	// autopilot is what the cluster is set to while nobody has set anything; nil
+	// for the default.
+	autopilot *catalog.Autopilot
 	// nudge asks for a look though neither gossip nor the quorum has changed.
 	nudge  <-chan struct{}
 	logger *slog.Logger
@@ -126,7 +129,7 @@ func (r *reconciler) reconcile(ctx context.Context, missing map[string]time.Time
 			errs = append(errs, fmt.Errorf("node %s: %w", m.Name, err))
 		}
 	}
-	errs = append(errs, r.reap(ctx, known, missing), r.reconcileQuorum(ctx, members))
+	errs = append(errs, r.reap(ctx, known, missing), r.setAutopilot(ctx), r.reconcileQuorum(ctx, members))
 	r.met = make(map[string]gossip.Status, len(members))
 	for _, m := range members {
 		r.met[m.Name] = m.Status

@@ -108,6 +108,9 @@ type Config struct {
 	RaftMultiplier int
 	// RaftSnapshotThreshold is how many entries are applied between snapshots.
 	RaftSnapshotThreshold uint64 // default 16384
+	// Autopilot is stored by a leader whose cluster has none yet; nil where no key
+	// says other than catalog.DefaultAutopilot.
+	Autopilot *catalog.Autopilot
 	// RPCHoldTimeout is how long a request waits for a leader; default 7s.
 	RPCHoldTimeout time.Duration
 

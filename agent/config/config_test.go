@@ -70,6 +70,7 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`retry_interval = 5`, `retry_interval must be a duration in quotes`},
 		{`retry_join = ["provider=aws tag=x"]`, `looking up addresses at a cloud provider is not supported`},
 		{`retry_join = ["{{ GetNothing }}"]`, `retry_join "{{ GetNothing }}"`},
+		{`autopilot { last_contact_threshold = "-1s" }`, `must not be negative`},
 		{`performance { raft_multiplier = 11 }`, `performance.raft_multiplier cannot be 11. Must be between 1 and 10`},
 		{`encrypt = "abc"`, `encrypt has invalid key: illegal base64 data`},
 		{`encrypt = "MTIzNA=="`, `encrypt has invalid key: it has 4 bytes`},
@@ -294,10 +295,13 @@ func TestLoad_TakesWhatToolsGenerate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.Autopilot == nil || c.Autopilot.MinQuorum != 3 || !c.Autopilot.CleanupDeadServers {
+		t.Errorf("autopilot: %+v", c.Autopilot)
+	}
 	if c.NodeID != "adf4238a-882b-9ddc-4a9d-5b6758e4159e" || !c.Server || !c.Bootstrap || c.RaftMultiplier != 1 || !c.EnableRemoteScriptChecks || !c.SkipLeaveOnInterrupt {
 		t.Errorf("read as %+v", c)
 	}
-	for _, key := range []string{"acl.enabled", "connect.enabled", "ports.https", "verify_incoming", "autopilot.min_quorum", "disable_update_check", "version", "peering.enabled", "limits.rpc_rate"} {
+	for _, key := range []string{"acl.enabled", "connect.enabled", "ports.https", "verify_incoming", "disable_update_check", "version", "peering.enabled", "limits.rpc_rate"} {
 		n := 0
 		for _, w := range warnings {
 			if strings.Contains(w, " "+key+" ") {

@@ -56,6 +56,7 @@ func newDraft(dev bool) *draft {
 			Log:                   Log{RotateDuration: 24 * time.Hour},
 			DNS:                   defaultDNS(),
 		},
+		autopilot:  catalog.DefaultAutopilot(),
 		clientAddr: "127.0.0.1",
 		httpPort:   8500,
 		dnsPort:    8600,
@@ -80,6 +81,7 @@ func (d *draft) finish() {
 	d.finishAddresses()
 	d.finishDNS()
 	d.finishLog()
+	d.finishAutopilot()
 	d.checkEncrypt()
 	d.checkHTTP()
 	d.checkRanges()
@@ -133,6 +135,15 @@ func (d *draft) finishIdentity() {
 		d.Locality = &d.locality
 	}
 	d.finishDataDir()
+}
+
+func (d *draft) finishAutopilot() {
+	if err := d.autopilot.Validate(); err != nil {
+		d.faultIn("autopilot", "autopilot: %w", err)
+	}
+	if d.autopilot != catalog.DefaultAutopilot() {
+		d.Autopilot = &d.autopilot
+	}
 }
 
 func (d *draft) finishDataDir() {

@@ -81,9 +81,21 @@ func clusterKeys() []Key {
 		key("performance.rpc_hold_timeout", "", "how long a request waits for a leader; default 7s", func(d *draft) *time.Duration { return &d.RPCHoldTimeout }),
 		key("limits.rpc_handshake_timeout", "", "how long a connection to the cluster port may say nothing; default 5s", func(d *draft) *time.Duration { return &d.ClusterLimits.HandshakeTimeout }),
 		key("limits.rpc_max_conns_per_client", "", "connections from one address to the cluster port; default 100, 0 is no bound", func(d *draft) *int { return &d.ClusterLimits.MaxConnsPerClient }),
+		key("autopilot.cleanup_dead_servers", "", firstOnly+"dead servers are removed where the rest can then bear more failures; default true", func(d *draft) *bool { return &d.autopilot.CleanupDeadServers }),
+		key("autopilot.last_contact_threshold", "", firstOnly+"how long a healthy server may leave the leader without an answer; default 200ms", func(d *draft) *time.Duration { return &d.autopilot.LastContactThreshold }),
+		key("autopilot.max_trailing_logs", "", firstOnly+"how many entries a healthy server may be behind; default 250", func(d *draft) *uint64 { return &d.autopilot.MaxTrailingLogs }),
+		key("autopilot.min_quorum", "", firstOnly+"how many voters stay, dead or not; default 0", func(d *draft) *uint64 { return &d.autopilot.MinQuorum }),
+		key("autopilot.server_stabilization_time", "", firstOnly+"how long a new server must have been healthy to get a vote; default 0s", func(d *draft) *time.Duration { return &d.autopilot.ServerStabilizationTime }),
+		key("autopilot.redundancy_zone_tag", "", firstOnly+"kept and shown; nothing acts on it", func(d *draft) *string { return &d.autopilot.RedundancyZoneTag }),
+		key("autopilot.disable_upgrade_migration", "", firstOnly+"kept and shown; nothing acts on it", func(d *draft) *bool { return &d.autopilot.DisableUpgradeMigration }),
+		key("autopilot.upgrade_version_tag", "", firstOnly+"kept and shown; nothing acts on it", func(d *draft) *string { return &d.autopilot.UpgradeVersionTag }),
 		key("raft_snapshot_threshold", "", "entries applied between two snapshots; default 16384", func(d *draft) *uint64 { return &d.RaftSnapshotThreshold }),
 	}
 }
+
+// firstOnly begins what is said of keys that are the cluster's: the first leader
+// stores them, and operator autopilot set-config changes them from then on.
+const firstOnly = "for a cluster that has no autopilot configuration yet: "
 
 // paceKeys are those of the failure detectors and of dissemination.
 func paceKeys() []Key {

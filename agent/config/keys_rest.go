@@ -128,15 +128,6 @@ func notYet() []Key {
 			consul.coordinate.update_batch_size int
 			consul.coordinate.update_max_batches int
 			consul.coordinate.update_period duration`),
-		rows(Later, "no effect: the configuration is the cluster's; set it with muster operator autopilot set-config", `
-			autopilot.cleanup_dead_servers bool
-			autopilot.disable_upgrade_migration bool
-			autopilot.last_contact_threshold duration
-			autopilot.max_trailing_logs int
-			autopilot.min_quorum int
-			autopilot.redundancy_zone_tag
-			autopilot.server_stabilization_time duration
-			autopilot.upgrade_version_tag`),
 		rows(Later, "the built-in value is used", `
 			advertise_reconnect_timeout duration
 			consul.server.health_interval duration

@@ -64,6 +64,7 @@ type draft struct {
 	Config
 	// These are kept as they were given until finish resolves them.
 	locality       catalog.Locality
+	autopilot      catalog.Autopilot
 	clientAddr     string
 	httpAddr       string
 	httpPort       int

@@ -269,9 +269,9 @@ func TestValidate_ReadsFilesAndDirectories(t *testing.T) {
 		return path
 	}
 	write("a.hcl", `data_dir = "/nonexistent/x" bind_addr = "127.0.0.1"`)
-	write("b.json", `{"autopilot": {"min_quorum": 3}}`)
+	write("b.json", `{"session_ttl_min": "20s"}`)
 	out, errOut, code := muster(t, "validate", dir)
-	if code != 0 || !strings.HasSuffix(out, "Configuration is valid!\n") || strings.Count(out, "autopilot.min_quorum") != 1 {
+	if code != 0 || !strings.HasSuffix(out, "Configuration is valid!\n") || strings.Count(out, "session_ttl_min") != 1 {
 		t.Errorf("code %d: %s%s", code, out, errOut)
 	}
 	if out, _, code := muster(t, "validate", "-quiet", dir); code != 0 || out != "" {
