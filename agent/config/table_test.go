@@ -82,7 +82,7 @@ func TestKeys_ActedOnChangeTheConfig(t *testing.T) {
 	// Values for keys whose type's example isn't valid for them, or is the default.
 	special := map[string]string{
 		"autopilot.cleanup_dead_servers": "false",
-		"bind_addr": `"127.0.0.9"`, "advertise_addr": `"192.0.2.1"`, "advertise_addr_wan": `"192.0.2.1"`, "serf_lan": `"127.0.0.9"`,
+		"bind_addr":                      `"127.0.0.9"`, "advertise_addr": `"192.0.2.1"`, "advertise_addr_wan": `"192.0.2.1"`, "serf_lan": `"127.0.0.9"`,
 		"client_addr": `"127.0.0.9"`, "addresses.http": `"unix:///x"`, "node_id": `"adf4238a-882b-9ddc-4a9d-5b6758e4159e"`,
 		"encrypt": `"pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="`, "log_level": `"warn"`, "unix_sockets.mode": `"0770"`,
 		"serf_lan_allowed_cidrs": `["10.0.0.0/8"]`, "serf_wan_allowed_cidrs": `["10.0.0.0/8"]`,
