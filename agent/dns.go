@@ -34,10 +34,10 @@ func (a *Agent) openDNS() error {
 	f := &dnsFront{}
 	if a.quorum != nil {
 		// Client agents ask it too, also where this agent serves no DNS.
-		a.catalogNames = newCatalogNames(a.quorum, a.cfg.RPCHoldTimeout)
+		a.catalogNames = newCatalogNames(a.quorum, a.cfg.NodeName, a.cfg.RPCHoldTimeout)
 		f.lookup = a.catalogNames
 	} else {
-		a.watches = newWatches(a.router, a.cfg.RPCHoldTimeout)
+		a.watches = newWatches(a.router, a.cfg.NodeName, a.cfg.RPCHoldTimeout)
 		f.lookup = a.watches
 	}
 	f.lookup.configure(a.cfg.DNS)

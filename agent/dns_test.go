@@ -84,11 +84,23 @@ func TestDNS_ServersAndClientsAnswerAlike(t *testing.T) {
 		a.answers("nosuch.node.consul.", mdns.TypeA, "NXDOMAIN ")
 		a.answers("consul.", mdns.TypeNS, "NOERROR "+server.cfg.NodeName+".node.dc1.consul.")
 	}
+	if _, _, err := client.client().PreparedQuery().Create(&consul.PreparedQueryDefinition{
+		Name: "of-", Template: consul.QueryTemplate{Type: "name_prefix_match"},
+		Service: consul.ServiceQuery{Service: "${name.suffix}", Near: "_agent", Tags: []string{"v1"}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range both {
+		a.answers("of-web.query.consul.", mdns.TypeA, "NOERROR 10.0.0.1")
+		a.answers("_of-web._tcp.query.dc1.consul.", mdns.TypeSRV, "NOERROR 1 1 80 0a000001.addr.dc1.consul.")
+		a.answers("of-db.query.consul.", mdns.TypeA, "NXDOMAIN ")
+		a.answers("to-web.query.consul.", mdns.TypeA, "NXDOMAIN ")
+	}
 	if err := api.UpdateTTL("service:web", "", "critical"); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range both {
 		a.answers("web.service.consul.", mdns.TypeA, "NXDOMAIN ")
+		a.answers("of-web.query.consul.", mdns.TypeA, "NXDOMAIN ")
 	}
 	if err := api.UpdateTTL("service:web", "", "passing"); err != nil {
 		t.Fatal(err)
@@ -161,7 +173,7 @@ func TestDNS_ReloadChangesAnswers(t *testing.T) {
 
 // A watch ends when what was asked for longest ago has to make room.
 func TestWatches_AreBounded(t *testing.T) {
-	w := newWatches(nil, time.Second)
+	w := newWatches(nil, "agent", time.Second)
 	for i := range maxWatches + 10 {
 		one, isNew, err := w.watchOf(fmt.Sprintf("/%d", i), decodeNode)
 		if err != nil || !isNew {

@@ -20,9 +20,11 @@ import (
 	"muster/api/configapi"
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
+	"muster/api/queryapi"
 	"muster/api/sessionapi"
 	"muster/api/snapshotapi"
 	"muster/api/txnapi"
+	"muster/catalog/state"
 	"muster/ui"
 )
 
@@ -53,9 +55,10 @@ func (a *Agent) openAPI() error {
 	}
 	var quorum operatorapi.Quorum
 	var snapshots snapshotapi.Replica
+	var queries *state.Store
 	if a.quorum != nil {
 		deps.Replica, quorum = usersQuorum{a.quorum, a.pool, a.nudge, a.logger}, quorumAPI{a}
-		snapshots = snapshotAPI{a.quorum, a.restorer}
+		snapshots, queries = snapshotAPI{a.quorum, a.restorer}, a.quorum.store
 	}
 	cfg := api.DefaultConfig()
 	cfg.Datacenter, cfg.NodeName = a.cfg.Datacenter, a.cfg.NodeName
@@ -76,6 +79,7 @@ func (a *Agent) openAPI() error {
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),
 		operatorapi.Routes(quorum),
 		snapshotapi.Routes(snapshots),
+		queryapi.Routes(a.cfg.Datacenter, queries),
 	)
 	if err != nil {
 		return err

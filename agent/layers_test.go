@@ -37,6 +37,7 @@ var layers = map[string][]string{
 	"api/configapi":       {"api", "catalog", "catalog/configentry", "catalog/state", "catalog/acl"},
 	"api/kvapi":           {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/sessionapi":      {"api", "catalog", "catalog/state", "catalog/acl"},
+	"api/queryapi":        {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/snapshotapi":     {"api", "catalog", "catalog/state", "catalog/acl", "catalog/archive"},
 	"api/txnapi":          {"api", "catalog", "catalog/acl"},
 	"api/operatorapi":     {"api", "catalog", "catalog/state", "catalog/acl"},

@@ -20,11 +20,15 @@ import (
 // an address.
 const namedPath = "/internal/named"
 
+// queryPath is the path by which they ask what a prepared query finds.
+const queryPath = "/internal/query"
+
 // catalogNames finds for DNS what is in a server's own copy of the catalog: it
 // implements dns.Lookup. A service that was looked up is kept until one of the
 // topics moves that it was read from.
 type catalogNames struct {
 	replica *quorum
+	agent   string        // the name of its node
 	hold    time.Duration // how long to wait for a read index
 	began   time.Time
 	cfg     atomic.Pointer[config.DNS]
@@ -62,8 +66,8 @@ func (g guard) holds(v *state.View) bool {
 // for any more.
 const maxKept = 1 << 16
 
-func newCatalogNames(replica *quorum, hold time.Duration) *catalogNames {
-	return &catalogNames{replica: replica, hold: hold, began: time.Now(), kept: map[string]*keptService{}}
+func newCatalogNames(replica *quorum, agent string, hold time.Duration) *catalogNames {
+	return &catalogNames{replica: replica, agent: agent, hold: hold, began: time.Now(), kept: map[string]*keptService{}}
 }
 
 func (n *catalogNames) configure(cfg config.DNS) { n.cfg.Store(&cfg) }
@@ -140,6 +144,29 @@ func (n *catalogNames) Node(ctx context.Context, name string) (*catalog.Node, er
 	return n.replica.store.View().Node(name), nil
 }
 
+// Query implements dns.Lookup. Each question is evaluated anew.
+func (n *catalogNames) Query(ctx context.Context, name string, from netip.Addr) (*dns.Query, error) {
+	return n.query(ctx, name, state.Asker{Agent: n.agent, Addr: from})
+}
+
+func (n *catalogNames) query(ctx context.Context, name string, from state.Asker) (*dns.Query, error) {
+	if err := n.current(ctx); err != nil {
+		return nil, err
+	}
+	v := n.replica.store.View()
+	q, err := v.FindQuery(name)
+	if q == nil || err != nil {
+		return nil, err
+	}
+	found := &dns.Query{Service: q.Service.Service, DNS: q.DNS}
+	instances, nearest := v.Answer(q, from)
+	for _, in := range instances {
+		found.Instances = append(found.Instances, dns.Instance(in))
+	}
+	found.Nearest = nearest
+	return found, nil
+}
+
 // Named implements dns.Lookup. It may be a second behind.
 func (n *catalogNames) Named(ctx context.Context, addr netip.Addr) (dns.Names, error) {
 	if err := n.current(ctx); err != nil {
@@ -150,6 +177,16 @@ func (n *catalogNames) Named(ctx context.Context, addr netip.Addr) (dns.Names, e
 
 // routes puts what client agents ask on the cluster port.
 func (n *catalogNames) routes(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+queryPath, func(w http.ResponseWriter, r *http.Request) {
+		about := r.URL.Query()
+		from, _ := netip.ParseAddr(about.Get("from"))
+		found, err := n.query(r.Context(), about.Get("name"), state.Asker{Agent: about.Get("agent"), Addr: from})
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		writeJSON(w, found)
+	})
 	mux.HandleFunc("GET "+namedPath, func(w http.ResponseWriter, r *http.Request) {
 		addr, err := netip.ParseAddr(r.URL.Query().Get("addr"))
 		if err != nil {

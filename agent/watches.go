@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ const (
 // while. So a question costs the servers nothing, however often it comes.
 type watches struct {
 	router *router
+	agent  string        // the name of this agent's node
 	hold   time.Duration // how long a question may wait for a server
 	cfg    atomic.Pointer[config.DNS]
 	begin  chan *watch // to run, which owns the goroutines
@@ -65,8 +67,8 @@ type observation struct {
 	lost  time.Time // since when none does; zero while one does
 }
 
-func newWatches(r *router, hold time.Duration) *watches {
-	return &watches{router: r, hold: hold, begin: make(chan *watch), all: map[string]*watch{}}
+func newWatches(r *router, agent string, hold time.Duration) *watches {
+	return &watches{router: r, agent: agent, hold: hold, begin: make(chan *watch), all: map[string]*watch{}}
 }
 
 func (w *watches) configure(cfg config.DNS) { w.cfg.Store(&cfg) }
@@ -120,21 +122,44 @@ func (w *watches) Named(ctx context.Context, addr netip.Addr) (names dns.Names, 
 	return names, err
 }
 
+// Query implements dns.Lookup. Each question asks a server.
+func (w *watches) Query(ctx context.Context, name string, from netip.Addr) (found *dns.Query, err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.hold)
+	defer cancel()
+	about := url.Values{"name": {name}, "agent": {w.agent}}
+	if from.IsValid() {
+		about.Set("from", from.String())
+	}
+	body, _, err := w.ask(ctx, queryPath+"?"+about.Encode())
+	if err == nil {
+		err = json.Unmarshal(body, &found)
+	}
+	if err == nil && found != nil {
+		err = whole(found.Instances)
+	}
+	return found, err
+}
+
 // decodeService reads a health answer: nil where there is no instance.
 func decodeService(body []byte) (any, error) {
 	svc := &dns.Service{}
 	if err := json.Unmarshal(body, &svc.Instances); err != nil {
 		return nil, err
 	}
-	for _, in := range svc.Instances {
-		if in.Node == nil || in.Service == nil {
-			return nil, errors.New("an instance has no node or no service")
-		}
-	}
-	if len(svc.Instances) == 0 {
-		svc = nil
+	if err := whole(svc.Instances); err != nil || len(svc.Instances) == 0 {
+		return (*dns.Service)(nil), err
 	}
 	return svc, nil
+}
+
+// whole says what instances lack that a server has sent.
+func whole(instances []dns.Instance) error {
+	for _, in := range instances {
+		if in.Node == nil || in.Service == nil || slices.Contains(in.Checks, nil) {
+			return errors.New("an instance has no node or no service, or a check is null")
+		}
+	}
+	return nil
 }
 
 // decodeNode reads a catalog answer: nil where there is no such node.

@@ -164,6 +164,13 @@ Where Muster answers differently, and why:
   which is above all that the cluster and the archive had: none goes back, and no old
   index fits a check-and-set. Sessions and lock-delays get their time anew. The
   archive has Consul's form, which its CLI saves, but the state in it is Muster's.
+- Prepared queries: a template takes `+"`${name.full}`"+`, `+"`${name.prefix}`"+`, `+"`${name.suffix}`"+`,
+  `+"`${match(N)}`"+` and `+"`${agent.segment}`"+` (always empty), and `+"`$$`"+`; no other expressions.
+  `+"`${name.suffix}`"+` is cut off whatever the case of the prefix. Names have 512 bytes at
+  most; a regular expression has 1,024, and 2,048 steps once compiled. `+"`Failover`"+` is kept
+  and given back: there is no other datacenter to look in, so `+"`Failovers`"+` is 0. A query
+  of a `+"`Peer`"+` is refused. An answer to `+"`execute`"+` or `+"`explain`"+` has its index and
+  consistency in the headers, not once more in the body.
 - Autopilot: `+"`ServerStabilizationTime`"+` is 0 by default (Consul 10s): a server gets its
   vote once rounds of replication have shown that it keeps up. Dead servers are
   removed where the rest can then bear more failures, so not the third of three;

@@ -3,8 +3,8 @@
 //
 // A Route is one row: method, path, kind, what its caller must be allowed, one
 // line of documentation, the query parameters it knows and a small handler. The
-// packages below api (agentapi, catalogapi, kvapi, operatorapi, sessionapi,
-// snapshotapi, txnapi) hold the rows; package agent hands them to New with the
+// packages below api (agentapi, catalogapi, kvapi, operatorapi, queryapi,
+// sessionapi, snapshotapi, txnapi) hold the rows; package agent hands them to New with the
 // parts of the agent that they stand on. The Server does not listen: it is an
 // http.Handler twice over, Handler for users and ClusterHandler for other agents.
 // The only goroutines that it starts are those of shared blocking queries

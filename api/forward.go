@@ -24,6 +24,10 @@ const (
 	// port only.
 	agentHeader = "X-Muster-Agent"
 
+	// fromHeader is the address that agent was asked from. It counts on the cluster
+	// port only.
+	fromHeader = "X-Muster-From"
+
 	// notDoneHeader marks a failure that is known to have had no effect. Where it
 	// says notDoneBlocked the answer's text is a reason that somebody has to see to.
 	notDoneHeader  = "X-Muster-Not-Done"
@@ -229,6 +233,10 @@ func (c *call) outbound(addr string) *http.Request {
 	}
 	out.Header.Set(hopsHeader, strconv.Itoa(c.hops-1))
 	out.Header.Set(agentHeader, c.req.Agent)
+	out.Header.Del(fromHeader)
+	if c.req.From.IsValid() {
+		out.Header.Set(fromHeader, c.req.From.String())
+	}
 	out.TransferEncoding = nil
 	if c.upload != nil {
 		out.Body = c.upload // as long as the caller says

@@ -16,15 +16,21 @@ func FuzzBodies(f *testing.F) {
 		`{"Name":"a","check":{"deregister_critical_service_after":1e300}}`, `{"Name":"a","Weights":{"Passing":70000}}`,
 		`{"Node":"a","Address":"b","Service":{"Service":"s","Proxy":{"Config":{"a":[1,{"b":null}]}}}}`,
 		`{"Node":"a","Address":"b","Check":{"Name":"c","Definition":{"Interval":"1s","TTL":-1}}}`, `{"Status":"passing"}`,
+		`{"Name":"q","Service":{"Service":"web","Failover":{"Targets":[{"Peer":"p"}]},"NodeMeta":{"a":"b"}},"DNS":{"TTL":"1s"}}`,
+		`{"Template":{"Type":"name_prefix_match","Regexp":"^(.*)$"},"Service":{"Service":"${match(1)}","Tags":["!${name.suffix}$$"]}}`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		r := newRig(t)
 		for _, path := range []string{"/v1/catalog/register", "/v1/catalog/deregister", "/v1/agent/service/register",
-			"/v1/agent/check/register", "/v1/agent/check/update/x"} {
+			"/v1/agent/check/register", "/v1/agent/check/update/x", "/v1/query", "/v1/query/x"} {
+			method := "PUT"
+			if path == "/v1/query" {
+				method = "POST"
+			}
 			writes := r.replica.writes.Load()
-			w := r.do("PUT", path, body)
+			w := r.do(method, path, body)
 			if w.Code != 200 && w.Code != 400 && w.Code != 404 && w.Code != 409 && !strings.Contains(w.Body.String(), "No path to datacenter") {
 				t.Errorf("PUT %s %q: %d %s", path, body, w.Code, w.Body)
 			}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,9 +56,15 @@ func line(lines []string, i int) string {
 	return "the end"
 }
 
+// drawn are the IDs that a server draws: they stand in a conversation as ID-1, ID-2
+// and so on, in its requests too.
+var drawn = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`)
+
 // converse makes the requests of a conversation and gives it with the answers.
 func converse(r *rig, said string) string {
 	var heard strings.Builder
+	var ids []string
+	give, take := strings.NewReplacer(), strings.NewReplacer()
 	for l := range strings.Lines(said) {
 		l = strings.TrimSuffix(l, "\n")
 		if strings.HasPrefix(l, "#") {
@@ -69,7 +76,7 @@ func converse(r *rig, said string) string {
 			continue
 		}
 		target, body, _ := strings.Cut(rest, " ")
-		w := r.do(method, target, body)
+		w := r.do(method, take.Replace(target), take.Replace(body))
 		fmt.Fprintf(&heard, "%s\n%d", l, w.Code)
 		for _, name := range slices.Sorted(maps.Keys(w.Header())) {
 			if !slices.Contains(silent, http.CanonicalHeaderKey(name)) {
@@ -77,7 +84,15 @@ func converse(r *rig, said string) string {
 			}
 		}
 		if body := strings.TrimRight(w.Body.String(), "\n"); body != "" {
-			fmt.Fprintf(&heard, "\n%s", body)
+			for _, id := range drawn.FindAllString(body, -1) {
+				if name := fmt.Sprintf("ID-%d", len(ids)/2+1); !slices.Contains(ids, id) && !strings.Contains(said, id) {
+					ids = append(ids, id, name)
+				}
+			}
+			backwards := slices.Clone(ids)
+			slices.Reverse(backwards)
+			give, take = strings.NewReplacer(ids...), strings.NewReplacer(backwards...)
+			fmt.Fprintf(&heard, "\n%s", give.Replace(body))
 		}
 		heard.WriteString("\n\n")
 	}

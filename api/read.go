@@ -32,11 +32,18 @@ func (c *call) read() error {
 	}
 	if c.row.Ask != nil {
 		answer, err := c.row.Ask(c.req)
+		var hidden bool
 		if err == nil {
-			answer, _, err = c.cut(answer)
+			answer, hidden, err = c.cut(answer)
 		}
 		if err != nil {
 			return err
+		}
+		if a, ok := answer.(*Answer); ok && a.Index > 0 {
+			c.consulHeaders(a.Index, age, hidden).set(c.w.Header())
+			if c.req.Has("cached") {
+				c.cacheHeaders()
+			}
 		}
 		return c.render(answer)
 	}

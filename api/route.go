@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -138,6 +139,9 @@ type Request struct {
 	Token   string
 	Accept  string // the header
 	Agent   string // the node name of the agent that was asked first
+	// From is where that agent was asked from, or what a proxy before it says in
+	// X-Forwarded-For; invalid where neither is an address. It proves nothing.
+	From    netip.Addr
 	Authz   acl.Authorizer
 	Body    []byte    // of all methods but GET, unless the row has Upload
 	Upload  io.Reader // the body, where the row has Upload
@@ -172,6 +176,7 @@ func (r *Request) Has(param string) bool { return r.Query.Has(param) }
 type Answer struct {
 	Status int // 0 is 200
 	Header map[string]string
+	Index  uint64 // of an Ask that has looked at the catalog: all up to it was seen
 	// Body is rendered as JSON, or written as it is if it is Raw.
 	Body any
 }

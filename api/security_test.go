@@ -233,6 +233,8 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		"/v1/agent/service/register": `{"Name":"topsecret"}`,
 		"/v1/agent/check/register":   `{"Name":"topsecret","TTL":"10s"}`,
 		"/v1/session/create":         `{"Node":"topsecret"}`,
+		"/v1/query":                  `{"Name":"topsecret","Service":{"Service":"web"}}`,
+		"/v1/query/topsecret":        `{"Name":"topsecret","Service":{"Service":"web"}}`,
 		"/v1/txn":                    `[{"KV":{"Verb":"set","Key":"topsecret"}}]`,
 		"/v1/coordinate/update":      `{"Node":"topsecret","Coord":{"Vec":[0,0,0,0,0,0,0,0]}}`,
 	}

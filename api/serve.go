@@ -3,7 +3,9 @@ package api
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -133,9 +135,7 @@ func (c *call) parse() (err error) {
 		}
 	}
 	c.req.Token = tokenOf(c.r, q)
-	if c.req.Agent = c.s.cfg.NodeName; c.cluster {
-		c.req.Agent = c.r.Header.Get(agentHeader)
-	}
+	c.asker()
 	if c.row.Kind == Read || c.row.MayRead {
 		if c.req.Options, err = parseOptions(q); err != nil {
 			return err
@@ -154,6 +154,24 @@ func (c *call) parse() (err error) {
 		}
 	}
 	return nil
+}
+
+// asker finds out which agent was asked first, and from where.
+func (c *call) asker() {
+	from := c.r.RemoteAddr
+	if c.cluster {
+		c.req.Agent, from = c.r.Header.Get(agentHeader), c.r.Header.Get(fromHeader)
+	} else {
+		c.req.Agent = c.s.cfg.NodeName
+		if host, _, err := net.SplitHostPort(from); err == nil {
+			from = host
+		}
+		if said := c.r.Header.Get("X-Forwarded-For"); said != "" {
+			said, _, _ = strings.Cut(said, ",")
+			from = strings.TrimSpace(said)
+		}
+	}
+	c.req.From, _ = netip.ParseAddr(from)
 }
 
 // nearAgent names the agent that ?near=_agent means, also to whoever the request

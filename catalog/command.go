@@ -24,7 +24,8 @@ const (
 
 	OpBatch Op = 11
 
-	OpSetConfig Op = 13
+	OpChangeQuery Op = 12
+	OpSetConfig   Op = 13
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

@@ -107,6 +107,8 @@ func newCommand(op Op) Command {
 		return new(Restore)
 	case OpBatch:
 		return new(Batch)
+	case OpChangeQuery:
+		return new(ChangeQuery)
 	case OpSetConfig:
 		return new(SetConfig)
 	}

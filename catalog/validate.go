@@ -232,6 +232,16 @@ func (c *Check) Validate() error {
 
 // checkServiceMeta applies Consul's rules for the metadata of instances.
 func checkServiceMeta(meta map[string]string) error {
+	for k := range sorted(meta) {
+		if strings.HasPrefix(k, "consul-") {
+			return badPair(k, meta[k], "Key prefix 'consul-' is reserved for internal use")
+		}
+	}
+	return checkMeta(meta)
+}
+
+// checkMeta applies Consul's rules for metadata, as they are where they are asked for.
+func checkMeta(meta map[string]string) error {
 	if len(meta) > MaxMetaPairs {
 		return Errorf(Invalid, "Node metadata cannot contain more than %d key/value pairs", MaxMetaPairs)
 	}
@@ -244,8 +254,6 @@ func checkServiceMeta(meta map[string]string) error {
 			fault = "Key contains invalid characters"
 		case len(k) > MaxMetaKeyLen:
 			fault = fmt.Sprintf("Key is too long (limit: %d characters)", MaxMetaKeyLen)
-		case strings.HasPrefix(k, "consul-"):
-			fault = "Key prefix 'consul-' is reserved for internal use"
 		case len(v) > MaxMetaValueLen:
 			fault = fmt.Sprintf("Value is too long (limit: %d characters)", MaxMetaValueLen)
 		case !utf8.ValidString(v):
@@ -253,9 +261,13 @@ func checkServiceMeta(meta map[string]string) error {
 		default:
 			continue
 		}
-		return Errorf(Invalid, "Couldn't load metadata pair ('%s', '%s'): %s", clip(k), clip(v), fault)
+		return badPair(k, v, fault)
 	}
 	return nil
+}
+
+func badPair(key, value, fault string) error {
+	return Errorf(Invalid, "Couldn't load metadata pair ('%s', '%s'): %s", clip(key), clip(value), fault)
 }
 
 func metaKeyRune(r rune) bool {

@@ -3,6 +3,7 @@ package dns
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"time"
@@ -136,7 +137,8 @@ func newSettings(c Config) *settings {
 	return s
 }
 
-func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
+// seconds is a time as records have it, at most what they can hold (RFC 2181 §8).
+func seconds(d time.Duration) uint32 { return uint32(min(d/time.Second, math.MaxInt32)) }
 
 // serviceTTL is for how many seconds answers about a service may be kept.
 func (s *settings) serviceTTL(name string) uint32 {

@@ -25,9 +25,10 @@ func (one) Service(_ context.Context, name string) (*dns.Service, error) {
 	}}}, nil
 }
 
-func (one) Mesh(context.Context, string) (*dns.Service, error)           { return nil, nil }
-func (one) Node(context.Context, string) (*catalog.Node, error)          { return nil, nil }
-func (one) Named(context.Context, netip.Addr) (names dns.Names, _ error) { return names, nil }
+func (one) Mesh(context.Context, string) (*dns.Service, error)            { return nil, nil }
+func (one) Node(context.Context, string) (*catalog.Node, error)           { return nil, nil }
+func (one) Query(context.Context, string, netip.Addr) (*dns.Query, error) { return nil, nil }
+func (one) Named(context.Context, netip.Addr) (names dns.Names, _ error)  { return names, nil }
 
 func Example() {
 	server, err := dns.New(dns.DefaultConfig(), one{}, dns.Options{})

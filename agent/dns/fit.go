@@ -38,12 +38,13 @@ func (c *call) limitsOf(opt *dns.OPT) limits {
 	return l
 }
 
-// pack makes the message of an answer: records in random order, as many as the
-// asker can take. buf is used if it is large enough.
+// pack makes the message of an answer: records in random order, unless theirs says
+// which is best, as many as the asker can take. buf is used if it is large enough.
 func (c *call) pack(m *dns.Msg, a *answer, l limits, buf []byte) ([]byte, error) {
 	var items []*item
+	ordered := false
 	if a.set != nil {
-		items = a.set.items
+		items, ordered = a.set.items, a.set.ordered
 	}
 	all := len(items)
 	// An address limit is a choice and not a cut: it sets no TC bit.
@@ -67,7 +68,7 @@ func (c *call) pack(m *dns.Msg, a *answer, l limits, buf []byte) ([]byte, error)
 	if opt != nil {
 		fixed += dns.Len(opt)
 	}
-	chosen := choose(items, most, l.bytes-fixed)
+	chosen := choose(items, most, l.bytes-fixed, ordered)
 	for {
 		c.assemble(m, a, chosen, opt)
 		cut := len(chosen) < all
@@ -104,12 +105,15 @@ func (a *answer) shorten() bool {
 	return true
 }
 
-// choose draws items in random order, at most so many, while there is room.
-func choose(items []*item, most, room int) []*item {
+// choose draws items in random order, or takes the first where they are ordered, at
+// most so many, while there is room.
+func choose(items []*item, most, room int, ordered bool) []*item {
 	chosen := slices.Clone(items)
 	for i := range min(most, len(chosen)) {
-		j := i + rand.IntN(len(chosen)-i)
-		chosen[i], chosen[j] = chosen[j], chosen[i]
+		if !ordered {
+			j := i + rand.IntN(len(chosen)-i)
+			chosen[i], chosen[j] = chosen[j], chosen[i]
+		}
 		if room -= chosen[i].size; room < 0 {
 			return chosen[:i]
 		}

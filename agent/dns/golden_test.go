@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //
 //	config {…}     fields of Config that differ from the defaults
 //	register {…}   what PUT /v1/catalog/register takes
+//	query {…}      what POST /v1/query takes
 //	ask NAME TYPE  a question; then: tcp, edns=BYTES, norecurse, subnet=CIDR,
 //	               class=CH, opcode=NOTIFY, ednsversion=1, or count to see only
 //	               how many records there are
@@ -89,7 +90,12 @@ func walkTable(t *testing.T, file string) {
 		case "register":
 			store.register(rest)
 			if compare {
-				registerWithConsul(t, rest)
+				tellConsul(t, http.MethodPut, "/v1/catalog/register", rest)
+			}
+		case "query":
+			store.query(rest)
+			if compare {
+				tellConsul(t, http.MethodPost, "/v1/query", rest)
 			}
 		case "ask":
 			asked = rest
@@ -133,9 +139,9 @@ func diff(want, got string) string {
 	return b.String()
 }
 
-func registerWithConsul(t *testing.T, body string) {
+func tellConsul(t *testing.T, method, path, body string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPut, "http://"+strings.Split(*consul, ",")[0]+"/v1/catalog/register", strings.NewReader(body))
+	req, err := http.NewRequest(method, "http://"+strings.Split(*consul, ",")[0]+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,14 +159,28 @@ func registerWithConsul(t *testing.T, body string) {
 // ask asks what a line of a table says, and gives the answer as text.
 func ask(t testing.TB, addr, line string) string {
 	t.Helper()
+	req, network, show := question(t, line)
+	client := mdns.Client{Net: network, UDPSize: mdns.MaxMsgSize - 1}
+	resp, _, err := client.Exchange(req, addr)
+	if err != nil {
+		return "    " + err.Error() + "\n"
+	}
+	return show(resp)
+}
+
+// question is what a line of a table asks, over which network, and how its answer is
+// to be shown.
+func question(t testing.TB, line string) (req *mdns.Msg, network string, _ func(*mdns.Msg) string) {
+	t.Helper()
 	words := strings.Fields(line)
-	req := new(mdns.Msg)
+	req = new(mdns.Msg)
 	qtype, ok := mdns.StringToType[words[1]]
 	if !ok {
 		t.Fatalf("%s: no such type", line)
 	}
 	req.SetQuestion(words[0], qtype)
-	network, show := "udp", show
+	network = "udp"
+	show := show
 	for _, w := range words[2:] {
 		option, value, _ := strings.Cut(w, "=")
 		switch option {
@@ -200,12 +220,7 @@ func ask(t testing.TB, addr, line string) string {
 			t.Fatalf("%s: what is %s?", line, w)
 		}
 	}
-	client := mdns.Client{Net: network, UDPSize: mdns.MaxMsgSize - 1}
-	resp, _, err := client.Exchange(req, addr)
-	if err != nil {
-		return "    " + err.Error() + "\n"
-	}
-	return show(resp)
+	return req, network, show
 }
 
 // count gives how many records of each type a message has.

@@ -121,6 +121,33 @@ func TestOrder_IsRandom(t *testing.T) {
 	}
 }
 
+// What is nearest comes first, for who asks as for whom a resolver asks.
+func TestOrder_TheNearestFirst(t *testing.T) {
+	s := newStore(t)
+	s.fill("web", 20)
+	s.register(`{"Node":"home","Address":"127.0.0.1","Service":{"Service":"web","ID":"web","Address":"10.1.1.1"}}`)
+	s.register(`{"Node":"away","Address":"192.0.2.9","Service":{"Service":"web","ID":"web","Address":"10.1.1.2"}}`)
+	s.query(`{"Name":"near","Service":{"Service":"web","Near":"_ip"}}`)
+	handler, err := dns.New(dns.DefaultConfig(), s, dns.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handler.Close()
+	addr := serve(t, handler)
+	for option, want := range map[string]string{"": "10.1.1.1", " subnet=192.0.2.9/32": "10.1.1.2", " subnet=0.0.0.0/0": "10.1.1.1"} {
+		for range 20 {
+			req, _, _ := question(t, "near.query.consul. A"+option)
+			resp, err := mdns.Exchange(req, addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first := resp.Answer[0].(*mdns.A).A.String(); first != want {
+				t.Fatalf("%q is answered with %s first, want %s", option, first, want)
+			}
+		}
+	}
+}
+
 // stuck is a Lookup whose catalog doesn't answer until the question ends.
 type stuck struct {
 	*store

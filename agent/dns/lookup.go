@@ -21,8 +21,19 @@ type Lookup interface {
 	Mesh(ctx context.Context, name string) (*Service, error)
 	// Node gives the node of a name, nil if there is none.
 	Node(ctx context.Context, name string) (*catalog.Node, error)
+	// Query gives what the prepared query of an ID or name finds for who asks from an
+	// address, nil if no query answers to it.
+	Query(ctx context.Context, name string, from netip.Addr) (*Query, error)
 	// Named gives what has an address.
 	Named(ctx context.Context, addr netip.Addr) (Names, error)
+}
+
+// Query is what a prepared query finds.
+type Query struct {
+	Service   string     // its name
+	Instances []Instance // that are healthy as the query sees it
+	Nearest   bool       // they are sorted, the nearest first
+	DNS       catalog.QueryDNS
 }
 
 // Names are the nodes that have an address, and the services with an instance

@@ -39,6 +39,7 @@ type subject struct {
 //
 //	[tag.]service.service[.dc[.dc]]    _service._tag.service[.dc[.dc]]
 //	node.node[.dc[.dc]]                hex.addr[.dc]
+//	query.query[.dc[.dc]]              _query._proto.query[.dc[.dc]]
 func parseName(name, datacenter string) subject {
 	labels := dns.SplitDomainName(name)
 	for i, l := range labels {
@@ -72,6 +73,8 @@ func (s *subject) split(labels []string) {
 	n := len(labels)
 	switch {
 	case n == 0:
+	case s.kind == kindQuery && n >= 2 && rfc2782(labels[0]) && rfc2782(labels[n-1]):
+		s.name = strings.Join(labels[:n-1], ".")[1:]
 	case s.kind == kindNode, s.kind == kindQuery, s.kind == kindAddr:
 		s.name = strings.Join(labels, ".")
 	case s.kind == kindService && n == 2 && rfc2782(labels[0]) && rfc2782(labels[1]):

@@ -30,6 +30,8 @@ type recordSet struct {
 	known bool
 	// shared says that several items have the same extra records.
 	shared bool
+	// ordered says that the first items are the best, and not all the same.
+	ordered bool
 }
 
 // renderer makes records of a service.
@@ -53,10 +55,8 @@ func (r *renderer) address(owner string, addr netip.Addr) dns.RR {
 	return &dns.AAAA{Hdr: r.header(owner, dns.TypeAAAA), AAAA: addr.AsSlice()}
 }
 
-// render makes the records of the instances that match.
-func (r *renderer) render(instances []Instance, match func(*Instance) bool) *recordSet {
-	set := &recordSet{}
-	var found []*Instance
+// healthy gives the instances that match and are well enough to be shown.
+func (r *renderer) healthy(instances []Instance, match func(*Instance) bool) (found []*Instance) {
 	for i := range instances {
 		in := &instances[i]
 		health := in.health()
@@ -66,7 +66,12 @@ func (r *renderer) render(instances []Instance, match func(*Instance) bool) *rec
 			}
 		}
 	}
-	set.known = len(found) > 0
+	return found
+}
+
+// render makes the records of instances.
+func (r *renderer) render(found []*Instance) *recordSet {
+	set := &recordSet{known: len(found) > 0}
 	switch r.qtype {
 	case dns.TypeA, dns.TypeAAAA, dns.TypeANY, dns.TypeCNAME:
 		set.items = r.addresses(found)

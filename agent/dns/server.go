@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +74,7 @@ func (s *Server) Close() { s.cancel() }
 func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 	start := time.Now()
 	_, udp := w.LocalAddr().(*net.UDPAddr)
-	c := &call{settings: s.settings.Load(), server: s, ctx: s.ctx, tcp: !udp}
+	c := &call{settings: s.settings.Load(), server: s, ctx: s.ctx, tcp: !udp, from: asker(w.RemoteAddr(), req)}
 	buf := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buf)
 	var out []byte
@@ -124,6 +125,9 @@ func (c *call) respond(req *dns.Msg, buf []byte) (out []byte, kind string, err e
 	q := req.Question[0]
 	l := c.limitsOf(opt)
 	a, kind, err := c.ask(q)
+	if opt != nil && c.scoped {
+		narrow(m.IsEdns0())
+	}
 	switch {
 	case err != nil:
 		// Not a fault of the question: a server can't be reached, for one.
@@ -140,6 +144,23 @@ func (c *call) respond(req *dns.Msg, buf []byte) (out []byte, kind string, err e
 		out, err = limited(c.recurse(req, m), l).PackBuffer(buf)
 	}
 	return out, kind, err
+}
+
+// asker is the address that a question comes from: the client's whose subnet a
+// resolver tells (RFC 7871), else the sender's.
+func asker(remote net.Addr, req *dns.Msg) netip.Addr {
+	if opt := req.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if subnet, ok := o.(*dns.EDNS0_SUBNET); ok {
+				// A resolver that wants its client hidden tells a subnet of no bits.
+				if addr, ok := netip.AddrFromSlice(subnet.Address); ok && subnet.SourceNetmask > 0 {
+					return addr.Unmap()
+				}
+			}
+		}
+	}
+	from, _ := netip.ParseAddrPort(remote.String())
+	return from.Addr().Unmap()
 }
 
 // refuse gives the code for a message that is no question we could answer.
@@ -163,7 +184,7 @@ func refuse(req *dns.Msg, opt *dns.OPT) int {
 }
 
 // replyOPT answers an asker's EDNS: its own size back, and that the answer is
-// good for every client subnet (RFC 7871 §7.2.1).
+// good for every client subnet (RFC 7871 §7.2.1) unless narrow says otherwise.
 func replyOPT(asked *dns.OPT) *dns.OPT {
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
 	opt.SetUDPSize(asked.UDPSize())
@@ -176,6 +197,15 @@ func replyOPT(asked *dns.OPT) *dns.OPT {
 		}
 	}
 	return opt
+}
+
+// narrow says that an answer is good for no more than the subnet that was told.
+func narrow(opt *dns.OPT) {
+	for _, o := range opt.Option {
+		if subnet, ok := o.(*dns.EDNS0_SUBNET); ok {
+			subnet.SourceScope = subnet.SourceNetmask
+		}
+	}
 }
 
 // ask answers from the catalog; nil where the name is none of ours.

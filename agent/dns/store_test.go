@@ -3,6 +3,7 @@ package dns_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -45,10 +46,24 @@ func (s *store) register(body string) {
 	if in.Check != nil {
 		cmd.Checks = []catalog.Check{*in.Check}
 	}
+	s.put(cmd)
+}
+
+// query takes what POST /v1/query takes.
+func (s *store) query(body string) {
+	s.t.Helper()
+	cmd := &catalog.ChangeQuery{Verb: catalog.QueryCreate}
+	if err := json.Unmarshal([]byte(body), &cmd.Query); err != nil {
+		s.t.Fatalf("%s: %v", body, err)
+	}
+	if err := cmd.Query.Validate(); err != nil {
+		s.t.Fatalf("%s: %v", body, err)
+	}
+	cmd.Query.ID = fmt.Sprintf("00000000-0000-0000-0000-%012d", s.Index())
 	s.apply(cmd)
 }
 
-func (s *store) apply(cmd *catalog.Register) {
+func (s *store) put(cmd *catalog.Register) {
 	s.t.Helper()
 	if old := s.View().Node(cmd.Node.Node); old != nil && len(cmd.Node.Meta) == 0 {
 		cmd.Node = *old
@@ -56,6 +71,11 @@ func (s *store) apply(cmd *catalog.Register) {
 	if cmd.Service != nil && cmd.Service.Weights == (catalog.Weights{}) {
 		cmd.Service.Weights = catalog.Weights{Passing: 1, Warning: 1}
 	}
+	s.apply(cmd)
+}
+
+func (s *store) apply(cmd catalog.Command) {
+	s.t.Helper()
 	data, err := catalog.EncodeCommand(cmd)
 	if err != nil {
 		s.t.Fatal(err)
@@ -98,6 +118,21 @@ func (s *store) Mesh(_ context.Context, name string) (*dns.Service, error) {
 
 func (s *store) Node(_ context.Context, name string) (*catalog.Node, error) {
 	return s.View().Node(name), nil
+}
+
+func (s *store) Query(_ context.Context, name string, from netip.Addr) (*dns.Query, error) {
+	v := s.View()
+	q, err := v.FindQuery(name)
+	if q == nil || err != nil {
+		return nil, err
+	}
+	found := &dns.Query{Service: q.Service.Service, DNS: q.DNS}
+	instances, nearest := v.Answer(q, state.Asker{Agent: "agent", Addr: from})
+	for _, in := range instances {
+		found.Instances = append(found.Instances, dns.Instance(in))
+	}
+	found.Nearest = nearest
+	return found, nil
 }
 
 func (s *store) Named(_ context.Context, addr netip.Addr) (names dns.Names, err error) {

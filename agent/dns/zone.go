@@ -28,6 +28,8 @@ type call struct {
 	server *Server
 	ctx    context.Context
 	tcp    bool
+	from   netip.Addr // who asks, or for whom a resolver does; invalid if unknown
+	scoped bool       // the answer may be another one for who asks from elsewhere
 }
 
 // maxDepth bounds how many names an answer may lead through.
@@ -72,8 +74,10 @@ func (c *call) inZone(q dns.Question, z zone, depth int) (*answer, error) {
 		return c.node(q, z, s, depth)
 	case kindVirtual:
 		return c.empty(z), nil // no service has a virtual address yet
+	case kindQuery:
+		return c.query(q, z, s, depth)
 	default:
-		return c.missing(z), nil // no gateways and no prepared queries yet
+		return c.missing(z), nil // no gateways yet
 	}
 }
 
@@ -137,8 +141,34 @@ func (c *call) service(q dns.Question, z zone, s subject, find func(context.Cont
 	}
 	set := svc.records(question{q.Name, q.Qtype, c.settings}, func() *recordSet {
 		r := renderer{settings: c.settings, zone: z, owner: q.Name, qtype: q.Qtype, ttl: c.serviceTTL(s.name)}
-		return r.render(svc.Instances, func(in *Instance) bool { return s.tag == "" || in.hasTag(s.tag) })
+		return r.render(r.healthy(svc.Instances, func(in *Instance) bool { return s.tag == "" || in.hasTag(s.tag) }))
 	})
+	if !set.known {
+		return c.missing(z), nil
+	}
+	return c.chase(q, z, set, depth), nil
+}
+
+// query answers with what a prepared query finds.
+func (c *call) query(q dns.Question, z zone, s subject, depth int) (*answer, error) {
+	found, err := c.server.lookup.Query(c.ctx, s.name, c.from)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return c.missing(z), nil
+	}
+	c.scoped = true
+	r := renderer{settings: c.settings, zone: z, owner: q.Name, qtype: q.Qtype, ttl: c.serviceTTL(catalog.Fold(found.Service))}
+	if ttl, ok := found.DNS.Lifetime(); ok {
+		r.ttl = seconds(ttl)
+	}
+	instances := make([]*Instance, len(found.Instances))
+	for i := range instances {
+		instances[i] = &found.Instances[i]
+	}
+	set := r.render(instances)
+	set.ordered = found.Nearest
 	if !set.known {
 		return c.missing(z), nil
 	}
@@ -185,7 +215,10 @@ func (c *call) chase(q dns.Question, z zone, set *recordSet, depth int) *answer 
 	a := &answer{set: set}
 	if set.items[0].chase != "" && q.Qtype != dns.TypeSRV {
 		// A name has one CNAME record at most.
-		alias := set.items[rand.IntN(len(set.items))]
+		alias := set.items[0]
+		if !set.ordered {
+			alias = set.items[rand.IntN(len(set.items))]
+		}
 		a.set = &recordSet{items: []*item{alias}, known: true}
 		a.tail = c.follow(alias.chase, q.Qtype, depth)
 		return a

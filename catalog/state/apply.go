@@ -27,6 +27,8 @@ type plan struct {
 	putSession     *catalog.Session
 	endDelays      []*catalog.LockDelay
 	autopilot      *catalog.Autopilot
+	putQuery       *catalog.PreparedQuery
+	removeQuery    *catalog.PreparedQuery
 	putConfig      *catalog.ConfigEntry
 	removeConfig   *catalog.ConfigEntry
 
@@ -37,7 +39,8 @@ type plan struct {
 func (p *plan) changes() bool {
 	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates)+
 		len(p.removeKV)+len(p.putKV)+len(p.endDelays) > 0 || p.removeSession != nil || p.putSession != nil ||
-		p.putConfig != nil || p.removeConfig != nil || p.autopilot != nil || p.node != nil || p.service != nil || p.source != nil
+		p.putQuery != nil || p.removeQuery != nil || p.putConfig != nil || p.removeConfig != nil ||
+		p.autopilot != nil || p.node != nil || p.service != nil || p.source != nil
 }
 
 // result is what the command answers.
@@ -60,7 +63,8 @@ var operations = map[catalog.Op]func(reader, catalog.Command) plan{
 
 	catalog.OpSetAutopilot: row(planSetAutopilot),
 
-	catalog.OpSetConfig: row(planSetConfig),
+	catalog.OpChangeQuery: row(planQuery),
+	catalog.OpSetConfig:   row(planSetConfig),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {

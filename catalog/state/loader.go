@@ -54,6 +54,8 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadLockDelay(body)
 	case recordAutopilot:
 		return l.loadAutopilot(body)
+	case recordQuery:
+		return l.loadQuery(body)
 	case recordConfig:
 		return l.loadConfig(body)
 	case recordStaged:

@@ -31,9 +31,12 @@ var (
 // commands draws commands from few names, so that they meet each other.
 func commands() *rapid.Generator[catalog.Command] {
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		op := rapid.IntRange(0, 9).Draw(t, "op")
+		op := rapid.IntRange(0, 10).Draw(t, "op")
 		if op == 9 {
 			return configCommands().Draw(t, "config")
+		}
+		if op == 10 {
+			return queryCommands().Draw(t, "query")
 		}
 		if op == 8 {
 			return batches().Draw(t, "batch")
@@ -129,14 +132,15 @@ type model struct {
 	sessions map[string]catalog.Session
 	delays   map[string]catalog.LockDelay
 	configs  map[[2]string]catalog.ConfigEntry
+	queries  map[string]catalog.PreparedQuery
 }
 
 func newModel() model {
-	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}, map[[2]string]catalog.ConfigEntry{}}
+	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}, map[[2]string]catalog.ConfigEntry{}, map[string]catalog.PreparedQuery{}}
 }
 
 func (m model) clone() model {
-	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays), maps.Clone(m.configs)}
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays), maps.Clone(m.configs), maps.Clone(m.queries)}
 }
 
 func (m model) apply(index uint64, c catalog.Command) (model, error) {
@@ -171,6 +175,10 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 		}
 	case *catalog.DestroySession:
 		next.endSession(index, c.ID)
+	case *catalog.ChangeQuery:
+		if err := next.changeQuery(index, c); err != nil {
+			return m, err
+		}
 	case *catalog.Txn:
 		next, _ = m.transact(index, c)
 	case *catalog.Batch:
@@ -347,6 +355,9 @@ func (m model) describe() string {
 		e := m.configs[k]
 		fmt.Fprintf(&b, "%s\n", asJSON(&e))
 	}
+	for _, id := range slices.Sorted(maps.Keys(m.queries)) {
+		fmt.Fprintf(&b, "%s\n", asJSON(m.queries[id]))
+	}
 	return b.String()
 }
 
@@ -377,6 +388,9 @@ func describeView(v *View) string {
 	for _, e := range v.ConfigEntries("") {
 		fmt.Fprintf(&b, "%s\n", asJSON(e))
 	}
+	for _, q := range v.Queries() {
+		fmt.Fprintf(&b, "%s\n", asJSON(q))
+	}
 	return b.String()
 }
 
@@ -399,6 +413,7 @@ func questions() map[string]func(*View) any {
 		"sessions":  func(v *View) any { return v.Sessions() },
 		"session":   func(v *View) any { return v.Session("s1") },
 		"delays":    func(v *View) any { return v.LockDelays() },
+		"queries":   func(v *View) any { return v.Queries() },
 		"places":    func(v *View) any { return v.Coordinates() },
 		"on 1": func(v *View) any {
 			return v.ServicesOn(func(n *catalog.Node) bool { return n.Address == "1" })
@@ -419,6 +434,13 @@ func questions() map[string]func(*View) any {
 	}
 	for _, id := range []string{idA, idB} {
 		qs["id "+id] = func(v *View) any { return v.NodeByID(id) }
+	}
+	for _, q := range append([]string{"qabc", "x"}, modelQueries...) {
+		qs["query "+q] = func(v *View) any { return v.Query(q) }
+		qs["find "+q] = func(v *View) any {
+			found, err := v.FindQuery(q)
+			return []any{found, fmt.Sprint(err)}
+		}
 	}
 	for _, s := range []string{"web", "db", "none"} {
 		qs["service "+s] = func(v *View) any { return v.ServiceInstances(s) }

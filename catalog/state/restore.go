@@ -213,6 +213,11 @@ func (w *writer) copyEntries(from reader) {
 		d.Index = w.index
 		w.insert(tableDelays, &d)
 	}
+	for old := range each[*catalog.PreparedQuery](from, tableQueries, byIDPrefix, "") {
+		q := *old
+		q.ModifyIndex = w.index
+		w.insert(tableQueries, &q)
+	}
 	if old := from.autopilot(); old != nil {
 		a := *old
 		a.ModifyIndex = w.index

@@ -76,6 +76,11 @@ func told(s *Store) string {
 	for d := range each[*catalog.LockDelay](r, tableDelays, byIDPrefix, "") {
 		fmt.Fprintf(&b, "delay %s %s\n", d.Key, d.Delay)
 	}
+	for q := range each[*catalog.PreparedQuery](r, tableQueries, byIDPrefix, "") {
+		c := *q
+		c.ModifyIndex = 0
+		say("query", c)
+	}
 	if a := r.autopilot(); a != nil {
 		c := *a
 		c.ModifyIndex = 0
@@ -96,6 +101,7 @@ func everything(t testing.TB) *fixture {
 		set("a/b", "1"), set("held", "2"), session("s1", 0), session("s2", time.Second), lock("held", "s1"), lock("delayed", "s2"),
 		configured("mesh", "mesh", `{"Kind":"mesh"}`),
 		&catalog.DestroySession{ID: "s2"}, &catalog.SetAutopilot{Autopilot: catalog.Autopilot{MinQuorum: 3}},
+		&catalog.ChangeQuery{Verb: catalog.QueryCreate, Query: catalog.PreparedQuery{ID: idB, Name: "q", Session: "s1", Service: catalog.ServiceQuery{Service: "web"}}},
 	} {
 		f.must(c)
 	}

@@ -113,10 +113,11 @@ func (w *writer) putSession(s *catalog.Session) {
 }
 
 // removeSession ends a session, and does with the entries that it held what its
-// behaviour says. None of them can be locked again before the lock-delay is over.
+// behaviour says; its queries go. None of them can be locked again before the lock-delay is over.
 func (w *writer) removeSession(s *catalog.Session) {
 	w.delete(tableSessions, s)
 	w.touch(Topic{Kind: TopicSessions})
+	w.endQueries(s.ID)
 	for _, e := range slices.Collect(w.heldBy(s.ID)) {
 		if s.Behavior == catalog.BehaviorDelete {
 			w.removeKV(e)

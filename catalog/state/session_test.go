@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -71,6 +72,7 @@ func (m model) endSession(index uint64, id string) {
 		return
 	}
 	delete(m.sessions, id)
+	maps.DeleteFunc(m.queries, func(_ string, q catalog.PreparedQuery) bool { return q.Session == id })
 	for key, e := range m.kv {
 		if e.Session != id {
 			continue

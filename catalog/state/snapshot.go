@@ -53,6 +53,7 @@ const (
 	recordDelay   = 11
 
 	recordAutopilot = 12
+	recordQuery     = 13
 	recordConfig    = 14
 
 	lastRecord = recordConfig // of those that archives have
@@ -67,7 +68,7 @@ var recordNames = [lastRecord + 1]string{
 	recordMeta: "Meta", recordNode: "Node", recordService: "Service", recordCheck: "Check",
 	recordTopic: "Index", recordSource: "Source", recordCoord: "Coordinate", recordKV: "KVS",
 	recordKVGone: "Tombstone", recordSession: "Session", recordDelay: "LockDelay", recordAutopilot: "Autopilot",
-	recordConfig: "ConfigEntry",
+	recordQuery: "PreparedQuery", recordConfig: "ConfigEntry",
 }
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -158,6 +159,9 @@ func (r reader) records(meta *metaRow, give func(kind byte, row any)) {
 	}
 	if a := r.autopilot(); a != nil {
 		give(recordAutopilot, a)
+	}
+	for q := range each[*catalog.PreparedQuery](r, tableQueries, byIDPrefix, "") {
+		give(recordQuery, q)
 	}
 	for e := range each[*catalog.ConfigEntry](r, tableConfigs, byIDPrefix, "") {
 		give(recordConfig, e)

@@ -21,6 +21,7 @@ const (
 	tableMeta     = "meta"     // *metaRow, one
 
 	tableAutopilot = "autopilot" // *catalog.Autopilot, one at most
+	tableQueries   = "queries"   // *catalog.PreparedQuery
 	tableConfigs   = "configs"   // *catalog.ConfigEntry
 )
 
@@ -38,6 +39,8 @@ const (
 	byNode          = "node"           // sessions: their node
 	bySession       = "session"        // KV entries: the session that holds them
 	bySessionPrefix = "session_prefix" // the same, for all that are held
+	byName          = "name"           // prepared queries: their name, which of a template may be empty
+	byQuerySession  = "query_session"  // prepared queries: the session that they end with
 	byAge           = "age"            // topics of what is gone, sources, KV entries: oldest first
 	byAgePrefix     = "age_prefix"     // the same, for lookups with an empty key
 )
@@ -181,8 +184,12 @@ var schema = map[string]*tableSchema{
 	),
 	tableDelays:    table(func(d *catalog.LockDelay) string { return d.Key }),
 	tableAutopilot: table(func(*catalog.Autopilot) string { return autopilotKey }),
-	tableConfigs:   table(func(e *catalog.ConfigEntry) string { return nameKey(e.Kind, e.Name) }),
-	tableMeta:      table(func(*metaRow) string { return metaKey }),
+	tableQueries: table(func(q *catalog.PreparedQuery) string { return nameKey(q.ID) },
+		secondary(byName, true, func(q *catalog.PreparedQuery) (string, bool) { return nameKey(q.Name), q.Name != "" || q.IsTemplate() }),
+		secondary(byQuerySession, false, func(q *catalog.PreparedQuery) (string, bool) { return named(q.Session) }),
+	),
+	tableConfigs: table(func(e *catalog.ConfigEntry) string { return nameKey(e.Kind, e.Name) }),
+	tableMeta:    table(func(*metaRow) string { return metaKey }),
 }
 
 // numIndexes counts the indexes of all tables, and gives each its place.

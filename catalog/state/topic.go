@@ -18,6 +18,7 @@ type TopicKind uint8
 //	a session        Sessions; KV and KVPrefix of what it held when it ends
 //	a lock-delay     LockDelays
 //	the autopilot    Autopilot
+//	a query          Queries
 //	a config entry   Configs, ConfigKind of its kind, ConfigEntry of its name
 //	a KV entry       KV of its key, KVPrefix of each prefix of that
 //	a check          NodeChecks of its node, Checks of all and of its old and its
@@ -48,6 +49,7 @@ const (
 
 	TopicAutopilot TopicKind = 14 // what the cluster's autopilot is set to; no key
 
+	TopicQueries    TopicKind = 15 // prepared queries; no key
 	TopicConfigs    TopicKind = 16 // config entries; no key
 	TopicConfigKind TopicKind = 17 // those of a kind; key: the kind
 	// One of them has no row: its index is derived, see View.configIndex.
@@ -102,6 +104,8 @@ func listOf(t Topic) (place int, ok bool) {
 		return 9, true
 	case Topic{Kind: TopicAutopilot}:
 		return 10, true
+	case Topic{Kind: TopicQueries}:
+		return 11, true
 	case Topic{Kind: TopicConfigs}:
 		return 12, true
 	}

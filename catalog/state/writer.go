@@ -118,6 +118,12 @@ func (w *writer) write(p *plan) {
 	if p.autopilot != nil {
 		w.putAutopilot(p.autopilot)
 	}
+	if p.removeQuery != nil {
+		w.removeQuery(p.removeQuery)
+	}
+	if p.putQuery != nil {
+		w.putQuery(p.putQuery)
+	}
 }
 
 func (w *writer) putNode(n *catalog.Node) {
