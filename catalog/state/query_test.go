@@ -149,7 +149,7 @@ func queried(node, status string, tags ...string) *catalog.Register {
 func TestAnswer(t *testing.T) {
 	f := newFixture(t, queried("n1", "passing", "v1", "primary"), queried("n2", "warning", "v1"), queried("n3", "critical", "V2"),
 		&catalog.Register{Node: catalog.Node{Node: "n4", Address: "192.0.2.4"}, Service: &catalog.Service{
-			ID: "proxy", Service: "web-proxy", Kind: catalog.KindConnectProxy, Proxy: catalog.Proxy{DestinationServiceName: "web"}}},
+			ID: "proxy", Service: "web-proxy", Kind: catalog.KindConnectProxy, Proxy: &catalog.Proxy{DestinationServiceName: "web"}}},
 		&catalog.Coordinates{Updates: []catalog.NodeCoordinate{at("n1", 3), at("n2", 1), at("n4", 2)}})
 	for _, c := range []struct {
 		name string
