@@ -27,13 +27,13 @@ func (q *PreparedQuery) Expand(name string) (*PreparedQuery, error) {
 		return q, nil
 	}
 	if q.Template.Type != QueryPrefixMatch {
-		return nil, fmt.Errorf("Bad Template.Type '%s'", clip(q.Template.Type))
+		return nil, Errorf(Invalid, "Bad Template.Type '%s'", clip(q.Template.Type))
 	}
 	e := expander{q: q, name: name}
 	if q.Template.Regexp != "" {
 		re, err := compileQuery(q.Template.Regexp)
 		if err != nil {
-			return nil, fmt.Errorf("Bad Regexp: %w", err)
+			return nil, Errorf(Invalid, "Bad Regexp: %v", err)
 		}
 		e.match = re.FindStringSubmatch(name)
 	}
@@ -97,9 +97,9 @@ func (e *expander) text(field, text string) string {
 			value, err := e.value(strings.TrimSpace(expression))
 			switch {
 			case !closed:
-				err = fmt.Errorf("Bad format '%s' in Service.%s: parse error at 1:%d: expected \"}\" but found end of string", clip(text), field, len(text)+1)
+				err = Errorf(Invalid, "Bad format '%s' in Service.%s: parse error at 1:%d: expected \"}\" but found end of string", clip(text), field, len(text)+1)
 			case err != nil:
-				err = fmt.Errorf("Bad evaluation for '%s' in Service.%s: 1:%d: %w", clip(text), field, at+3, err)
+				err = Errorf(Invalid, "Bad evaluation for '%s' in Service.%s: 1:%d: %v", clip(text), field, at+3, err)
 			}
 			if err != nil {
 				e.err = cmp.Or(e.err, err)
