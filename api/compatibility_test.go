@@ -148,6 +148,8 @@ Where Muster answers differently, and why:
   compared with them. A split's weight is from 0 to 100.
 - `+"`/v1/catalog/gateway-services`"+`: a service that a terminating gateway names keeps what
   is said of it there, also beside a wildcard; indexes are the gateway's entry's.
+- `+"`?merge-central-config`"+` lists the upstreams that a transparent proxy is given sorted,
+  behind its own. `+"`/v1/catalog/connect`"+` keeps the node's address then, where Consul loses it.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.

@@ -130,7 +130,9 @@ func (p *Proxy) same(o *Proxy) bool {
 		slices.EqualFunc(p.Upstreams, o.Upstreams, sameUpstream) &&
 		p.MeshGateway == o.MeshGateway &&
 		p.Expose.Checks == o.Expose.Checks &&
-		slices.Equal(p.Expose.Paths, o.Expose.Paths)
+		slices.Equal(p.Expose.Paths, o.Expose.Paths) &&
+		samePointed(p.AccessLogs, o.AccessLogs) &&
+		slices.EqualFunc(p.EnvoyExtensions, o.EnvoyExtensions, sameExtension)
 }
 
 func sameUpstream(a, b Upstream) bool {
@@ -139,6 +141,11 @@ func sameUpstream(a, b Upstream) bool {
 	}
 	a.Config, b.Config = nil, nil
 	return reflect.DeepEqual(a, b)
+}
+
+func sameExtension(a, b EnvoyExtension) bool {
+	return sameConfig(a.Arguments, b.Arguments) && a.Name == b.Name && a.Required == b.Required &&
+		a.ConsulVersion == b.ConsulVersion && a.EnvoyVersion == b.EnvoyVersion
 }
 
 func sameConfig(a, b map[string]any) bool {

@@ -14,10 +14,31 @@ type Proxy struct {
 	Mode                   string
 	// Config and the Upstreams' own are free-form: what JSON can hold, where
 	// numbers are int64 or float64.
-	Config      map[string]any `json:",omitempty"`
-	Upstreams   []Upstream     `json:",omitempty"`
-	MeshGateway MeshGateway
-	Expose      Expose
+	Config          map[string]any `json:",omitempty"`
+	Upstreams       []Upstream     `json:",omitempty"`
+	MeshGateway     MeshGateway
+	Expose          Expose
+	AccessLogs      *AccessLogs      `json:",omitempty"`
+	EnvoyExtensions []EnvoyExtension `json:",omitempty"`
+}
+
+// AccessLogs says where a proxy logs requests.
+type AccessLogs struct {
+	Enabled             bool   `json:",omitempty"`
+	DisableListenerLogs bool   `json:",omitempty"`
+	Type                string `json:",omitempty"`
+	Path                string `json:",omitempty"`
+	JSONFormat          string `json:",omitempty"`
+	TextFormat          string `json:",omitempty"`
+}
+
+// EnvoyExtension is one that a proxy is to load. Arguments are free-form.
+type EnvoyExtension struct {
+	Name          string
+	Required      bool
+	Arguments     map[string]any
+	ConsulVersion string
+	EnvoyVersion  string
 }
 
 // noProxy is shared by the instances that are none, which most are.
@@ -33,6 +54,7 @@ func (p *Proxy) Clone() *Proxy {
 	}
 	own := *p
 	own.Upstreams = slices.Clone(p.Upstreams)
+	own.EnvoyExtensions = slices.Clone(p.EnvoyExtensions)
 	return &own
 }
 

@@ -54,6 +54,9 @@ func (s *Service) Normalize() {
 		for i := range s.Proxy.Upstreams {
 			s.Proxy.Upstreams[i].Config = normalConfig(s.Proxy.Upstreams[i].Config)
 		}
+		for i := range s.Proxy.EnvoyExtensions {
+			s.Proxy.EnvoyExtensions[i].Arguments = normalConfig(s.Proxy.EnvoyExtensions[i].Arguments)
+		}
 	}
 	if side := s.Connect.SidecarService; side != nil {
 		side.Normalize()

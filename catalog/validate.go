@@ -203,6 +203,11 @@ func (p *Proxy) validate() error {
 			faults = append(faults, fmt.Errorf("Proxy.Upstreams[%d].Config %w", i, err))
 		}
 	}
+	for i, x := range p.EnvoyExtensions {
+		if err := checkValue(x.Arguments, 0); x.Arguments != nil && err != nil {
+			faults = append(faults, fmt.Errorf("Proxy.EnvoyExtensions[%d].Arguments %w", i, err))
+		}
+	}
 	return errors.Join(faults...)
 }
 

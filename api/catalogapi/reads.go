@@ -35,6 +35,25 @@ func listServices(v *state.View, r *api.Request) (any, error) {
 // finder finds the instances that a request is about.
 type finder func(v *state.View, r *api.Request, name string) ([]state.Instance, error)
 
+// merged finds instances and, where the request wants that, merges what config entries
+// say into them.
+func (find finder) merged(v *state.View, r *api.Request, name string) ([]state.Instance, error) {
+	found, err := find(v, r, name)
+	if err != nil {
+		return nil, err
+	}
+	merge, err := newCentral(v, r)
+	if err != nil || merge == nil {
+		return found, err
+	}
+	for i := range found {
+		if found[i].Service, err = merge.service(found[i].Service); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
 func byName(v *state.View, r *api.Request, name string) ([]state.Instance, error) {
 	return slices.DeleteFunc(v.ServiceInstances(name), func(in state.Instance) bool { return !hasTags(in.Service, r) }), nil
 }
@@ -57,7 +76,7 @@ func catalogInstances(find finder) func(*state.View, *api.Request) (any, error) 
 		if r.Query.Get("peer") != "" {
 			return list, nil // nothing is imported from other clusters
 		}
-		found, err := find(v, r, name)
+		found, err := find.merged(v, r, name)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +104,7 @@ func healthInstances(find finder) func(*state.View, *api.Request) (any, error) {
 		if r.Query.Get("peer") != "" {
 			return list, nil // nothing is imported from other clusters
 		}
-		found, err := find(v, r, name)
+		found, err := find.merged(v, r, name)
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +164,12 @@ func readNodeServices(v *state.View, r *api.Request) (any, error) {
 	if n == nil {
 		return &nodeServiceList{}, err
 	}
-	return &nodeServiceList{n, v.NodeServices(n.Node)}, nil
+	services := v.NodeServices(n.Node)
+	merge, err := newCentral(v, r)
+	for i := 0; err == nil && merge != nil && i < len(services); i++ {
+		services[i], err = merge.service(services[i])
+	}
+	return &nodeServiceList{n, services}, err
 }
 
 func nodeChecks(v *state.View, r *api.Request) (any, error) {

@@ -22,15 +22,15 @@ type ServiceDefaults struct {
 	MutualTLSMode             string `json:",omitempty"`
 	MeshGateway               catalog.MeshGateway
 	Expose                    catalog.Expose
-	ExternalSNI               string           `json:",omitempty"`
-	UpstreamConfig            *UpstreamConfigs `json:",omitempty"`
-	Destination               *Destination     `json:",omitempty"`
-	MaxInboundConnections     int              `json:",omitempty"`
-	LocalConnectTimeoutMs     int              `json:",omitempty"`
-	LocalRequestTimeoutMs     int              `json:",omitempty"`
-	BalanceInboundConnections string           `json:",omitempty"`
-	RateLimits                map[string]any   `json:",omitempty"`
-	EnvoyExtensions           []EnvoyExtension `json:",omitempty"`
+	ExternalSNI               string                   `json:",omitempty"`
+	UpstreamConfig            *UpstreamConfigs         `json:",omitempty"`
+	Destination               *Destination             `json:",omitempty"`
+	MaxInboundConnections     int                      `json:",omitempty"`
+	LocalConnectTimeoutMs     int                      `json:",omitempty"`
+	LocalRequestTimeoutMs     int                      `json:",omitempty"`
+	BalanceInboundConnections string                   `json:",omitempty"`
+	RateLimits                map[string]any           `json:",omitempty"`
+	EnvoyExtensions           []catalog.EnvoyExtension `json:",omitempty"`
 }
 
 // UpstreamConfigs are what holds for the upstreams of a service.
@@ -75,15 +75,6 @@ type PassiveHealthCheck struct {
 type Destination struct {
 	Addresses []string `json:",omitempty"`
 	Port      int      `json:",omitempty"`
-}
-
-// EnvoyExtension is one that a proxy is to load.
-type EnvoyExtension struct {
-	Name          string
-	Required      bool
-	Arguments     map[string]any
-	ConsulVersion string
-	EnvoyVersion  string
 }
 
 func (e *ServiceDefaults) normalize() {
@@ -215,7 +206,7 @@ func (d *Destination) faults() (faults []string) {
 var extensions = []string{"builtin/aws/lambda", "builtin/ext-authz", "builtin/lua", "builtin/otel-access-logging",
 	"builtin/property-override", "builtin/wasm"}
 
-func extensionFaults(list []EnvoyExtension) (faults []string) {
+func extensionFaults(list []catalog.EnvoyExtension) (faults []string) {
 	for i, x := range list {
 		if !slices.Contains(extensions, x.Name) {
 			faults = append(faults, fmt.Sprintf("invalid EnvoyExtensions[%d][%s]: name %q is not a built-in extension", i, x.Name, x.Name))
@@ -235,25 +226,15 @@ type ProxyDefaults struct {
 	MutualTLSMode    string `json:",omitempty"`
 	MeshGateway      catalog.MeshGateway
 	Expose           catalog.Expose
-	AccessLogs       AccessLogs
-	EnvoyExtensions  []EnvoyExtension `json:",omitempty"`
-	FailoverPolicy   *FailoverPolicy  `json:",omitempty"`
+	AccessLogs       catalog.AccessLogs
+	EnvoyExtensions  []catalog.EnvoyExtension `json:",omitempty"`
+	FailoverPolicy   *FailoverPolicy          `json:",omitempty"`
 	// PrioritizeByLocality is a feature of Consul Enterprise.
 	PrioritizeByLocality map[string]any `json:",omitempty"`
 }
 
 // ProxyDefaultsName is the name of the one entry of kind proxy-defaults.
 const ProxyDefaultsName = "global"
-
-// AccessLogs says where proxies log requests.
-type AccessLogs struct {
-	Enabled             bool   `json:",omitempty"`
-	DisableListenerLogs bool   `json:",omitempty"`
-	Type                string `json:",omitempty"`
-	Path                string `json:",omitempty"`
-	JSONFormat          string `json:",omitempty"`
-	TextFormat          string `json:",omitempty"`
-}
 
 // FailoverPolicy says in which order the targets of a failover are tried.
 type FailoverPolicy struct {
@@ -274,7 +255,7 @@ func (e *ProxyDefaults) validate() error {
 	if err := checkMutualTLSMode(e.MutualTLSMode); err != nil {
 		return err
 	}
-	if err := e.AccessLogs.validate(); err != nil {
+	if err := checkAccessLogs(&e.AccessLogs); err != nil {
 		return err
 	}
 	if p := e.FailoverPolicy; p != nil && !slices.Contains([]string{"", "sequential", "order-by-locality"}, p.Mode) {
@@ -286,7 +267,7 @@ func (e *ProxyDefaults) validate() error {
 	return several(extensionFaults(e.EnvoyExtensions))
 }
 
-func (l *AccessLogs) validate() error {
+func checkAccessLogs(l *catalog.AccessLogs) error {
 	switch {
 	case !slices.Contains([]string{"", "stdout", "stderr", "file"}, l.Type):
 		return fmt.Errorf("invalid access log type: %s", l.Type)
