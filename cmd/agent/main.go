@@ -54,8 +54,9 @@ func newApp(in io.Reader, out, errOut io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}},
 		Commands: []*cli.Command{
-			agentCommand(), catalogCommand(), forceLeaveCommand(), infoCommand(), joinCommand(), keygenCommand(),
-			leaveCommand(), membersCommand(), operatorCommand(), reloadCommand(), servicesCommand(), snapshotCommand(),
+			agentCommand(), catalogCommand(), eventCommand(), forceLeaveCommand(), infoCommand(), joinCommand(), keygenCommand(),
+			kvCommand(), leaveCommand(), maintCommand(), membersCommand(), operatorCommand(), reloadCommand(), rttCommand(), servicesCommand(),
+			snapshotCommand(),
 			validateCommand(), versionCommand(),
 		},
 	}
