@@ -9,8 +9,8 @@ import (
 
 const (
 	compatibilityDoc = "../docs/compatibility.md"
-	configBegin      = "<!-- configuration: begin -->"
-	configEnd        = "<!-- configuration: end -->"
+	elsewhereBegin   = "<!-- configuration: begin -->"
+	elsewhereEnd     = "<!-- commands: end -->"
 )
 
 // TestCompatibility_DocIsCurrent makes the endpoints' part of the page from the
@@ -21,7 +21,7 @@ func TestCompatibility_DocIsCurrent(t *testing.T) {
 	if err != nil && !*rewrite {
 		t.Fatal(err)
 	}
-	page := compatibilityPage(t, configSection(string(old)))
+	page := compatibilityPage(t, elsewhere(string(old)))
 	if *rewrite {
 		if err := os.WriteFile(compatibilityDoc, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
@@ -33,10 +33,11 @@ func TestCompatibility_DocIsCurrent(t *testing.T) {
 	}
 }
 
-// configSection is the part of the page that is made elsewhere.
-func configSection(page string) string {
-	_, rest, ok := strings.Cut(page, configBegin)
-	section, _, closed := strings.Cut(rest, configEnd)
+// elsewhere is the part of the page that is made elsewhere: of configuration keys
+// by agent/config, of commands by cmd/agent.
+func elsewhere(page string) string {
+	_, rest, ok := strings.Cut(page, elsewhereBegin)
+	section, _, closed := strings.Cut(rest, elsewhereEnd)
 	if !ok || !closed {
 		return "\n"
 	}
@@ -180,5 +181,5 @@ Where Muster answers differently, and why:
   `+"`UpgradeVersionTag`"+` are Consul Enterprise's: kept and given back, nothing acts on
   them. Negative durations are refused.
 - Filters also take `+"`any`"+` and `+"`all`"+`.
-%s`, configBegin, config, configEnd, here, later, table.String())
+%s`, elsewhereBegin, config, elsewhereEnd, here, later, table.String())
 }
