@@ -151,6 +151,10 @@ Where Muster answers differently, and why:
   is said of it there, also beside a wildcard; indexes are the gateway's entry's.
 - `+"`?merge-central-config`"+` lists the upstreams that a transparent proxy is given sorted,
   behind its own. `+"`/v1/catalog/connect`"+` keeps the node's address then, where Consul loses it.
+- An intention keeps its ID, creation and metadata when another of its destination is
+  set; Consul forgets them then. `+"`Hash`"+` is left out, and a namespace other than
+  `+"`default`"+` refused, where Consul passes over it. Permissions are taken whatever
+  protocol the service speaks.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.

@@ -83,12 +83,12 @@ func newTable(tables [][]Route, m *metrics) (*table, error) {
 // validate says what is wrong with a row.
 func (r *Route) validate() error {
 	handlers := 0
-	for _, has := range []bool{r.View != nil, r.Ask != nil, r.Download != nil, r.Command != nil, r.Lead != nil, r.Do != nil} {
+	for _, has := range []bool{r.View != nil, r.Ask != nil, r.Download != nil, r.Command != nil, r.Edit != nil, r.Lead != nil, r.Do != nil} {
 		if has {
 			handlers++
 		}
 	}
-	fits := r.Kind == Read && (r.View != nil || r.Ask != nil || r.Download != nil) || r.Kind == Write && (r.Command != nil || r.Lead != nil) || r.Kind == Leading && r.Lead != nil || r.Kind == Local && r.Do != nil
+	fits := r.Kind == Read && (r.View != nil || r.Ask != nil || r.Download != nil) || r.Kind == Write && (r.Command != nil || r.Edit != nil || r.Lead != nil) || r.Kind == Leading && r.Lead != nil || r.Kind == Local && r.Do != nil
 	if !fits || handlers != 1 {
 		return fmt.Errorf("api: route %s %s needs the one handler of its kind", r.Method, r.Path)
 	}

@@ -87,6 +87,10 @@ type Route struct {
 	// Command makes a Write's command. The answer to one that took effect is true,
 	// unless Render has another.
 	Command func(r *Request) (catalog.Command, error)
+	// Edit makes a Write's command of what the catalog says at that moment, and the
+	// answer to it; without a command there is nothing to do. One whose result's Value
+	// is false had no effect, as what it was made of has changed: it is made anew.
+	Edit func(v *state.View, r *Request) (cmd catalog.Command, answer any, err error)
 	// MayRead says that some of a Write's commands only read, and tell so as
 	// ReadOnly. Any server answers these, as currently as the caller wants.
 	MayRead bool

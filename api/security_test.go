@@ -223,20 +223,23 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		d.Authorize = authorizeWhile(&allowed)
 	})
 	r.replica.register(t, "topsecret", "topsecret", "passing")
+	r.do("PUT", "/v1/connect/intentions/exact?source=a&destination=topsecret", `{"Action":"deny","Description":"topsecret"}`)
 	r.do("PUT", "/v1/config", `{"Kind":"service-defaults","Name":"topsecret"}`)
 	r.do("PUT", "/v1/agent/service/register", `{"Name":"topsecret","Check":{"TTL":"10s","CheckID":"topsecret"}}`)
 	allowed = false
 	bodies := map[string]string{
-		"/v1/catalog/register":       `{"Node":"topsecret","Address":"192.0.2.9"}`,
-		"/v1/catalog/deregister":     `{"Node":"topsecret"}`,
-		"/v1/config":                 `{"Kind":"service-defaults","Name":"topsecret"}`,
-		"/v1/agent/service/register": `{"Name":"topsecret"}`,
-		"/v1/agent/check/register":   `{"Name":"topsecret","TTL":"10s"}`,
-		"/v1/session/create":         `{"Node":"topsecret"}`,
-		"/v1/query":                  `{"Name":"topsecret","Service":{"Service":"web"}}`,
-		"/v1/query/topsecret":        `{"Name":"topsecret","Service":{"Service":"web"}}`,
-		"/v1/txn":                    `[{"KV":{"Verb":"set","Key":"topsecret"}}]`,
-		"/v1/coordinate/update":      `{"Node":"topsecret","Coord":{"Vec":[0,0,0,0,0,0,0,0]}}`,
+		"/v1/catalog/register":         `{"Node":"topsecret","Address":"192.0.2.9"}`,
+		"/v1/catalog/deregister":       `{"Node":"topsecret"}`,
+		"/v1/config":                   `{"Kind":"service-defaults","Name":"topsecret"}`,
+		"/v1/connect/intentions":       `{"SourceName":"a","DestinationName":"topsecret","Action":"deny"}`,
+		"/v1/connect/intentions/exact": `{"Action":"deny"}`,
+		"/v1/agent/service/register":   `{"Name":"topsecret"}`,
+		"/v1/agent/check/register":     `{"Name":"topsecret","TTL":"10s"}`,
+		"/v1/session/create":           `{"Node":"topsecret"}`,
+		"/v1/query":                    `{"Name":"topsecret","Service":{"Service":"web"}}`,
+		"/v1/query/topsecret":          `{"Name":"topsecret","Service":{"Service":"web"}}`,
+		"/v1/txn":                      `[{"KV":{"Verb":"set","Key":"topsecret"}}]`,
+		"/v1/coordinate/update":        `{"Node":"topsecret","Coord":{"Vec":[0,0,0,0,0,0,0,0]}}`,
 	}
 	writes := r.replica.writes.Load()
 	for _, route := range r.server.Routes() {
@@ -254,7 +257,7 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		if strings.Contains(target, "/check/update/") {
 			body = `{"Status":"passing"}`
 		}
-		w := r.do(route.Method, target+"?enable=true", body)
+		w := r.do(route.Method, target+"?enable=true&source=a&destination=topsecret&by=destination&name=topsecret", body)
 		if w.Code != 403 && (route.Method != "GET" || strings.Contains(w.Body.String(), "topsecret")) {
 			t.Errorf("%s %s: %d %.200s", route.Method, target, w.Code, w.Body)
 		}

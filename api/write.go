@@ -74,6 +74,9 @@ func (c *call) commit(ctx context.Context) error {
 		}
 		return c.render(answer)
 	}
+	if c.row.Edit != nil {
+		return c.edit(ctx)
+	}
 	cmd := c.cmd
 	if cmd == nil {
 		var err error
@@ -92,6 +95,34 @@ func (c *call) commit(ctx context.Context) error {
 		return c.render(c.row.Render(c.req, result.Value))
 	}
 	return c.render(true)
+}
+
+// edit has the row's command committed, which is made of what the catalog says, and
+// anew as long as somebody else was faster.
+func (c *call) edit(ctx context.Context) error {
+	replica := c.s.deps.Replica
+	for {
+		if err := replica.ReadIndex(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errNoLeader, err)
+		}
+		cmd, answer, err := c.row.Edit(replica.Store().View(), c.req)
+		if err != nil {
+			return err
+		}
+		if cmd == nil {
+			return c.render(answer)
+		}
+		result, err := c.s.propose(ctx, cmd)
+		if err == nil {
+			err = result.Err
+		}
+		if err != nil {
+			return err
+		}
+		if result.Value != false {
+			return c.render(answer)
+		}
+	}
 }
 
 // propose has a command committed, unless it would change nothing: a linearizable

@@ -13,7 +13,9 @@ import (
 )
 
 // Routes gives the rows.
-func Routes() []api.Route {
+func Routes() []api.Route { return append(entryRoutes(), intentionRoutes()...) }
+
+func entryRoutes() []api.Route {
 	cas := api.Param{Name: "cas", Doc: "only if the entry's ModifyIndex is this, or with 0 if there is none"}
 	return []api.Route{
 		{

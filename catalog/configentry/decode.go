@@ -120,11 +120,26 @@ func Decode(body []byte) (*catalog.ConfigEntry, error) {
 		return nil, err
 	}
 	entry.head().Kind = kind
+	return Make(entry)
+}
+
+// Make gives an entry in the form that is kept, or says what is wrong with it. Its
+// Kind is set.
+func Make(entry kind) (*catalog.ConfigEntry, error) {
 	entry.normalize()
 	if err := entry.validate(); err != nil {
 		return nil, catalog.Wrap(catalog.Invalid, err)
 	}
-	return Encode(entry)
+	data, err := json.Marshal(entry)
+	if err != nil {
+		return nil, undecodable("%v", err)
+	}
+	h := entry.head()
+	name := h.Name
+	if h.Kind == KindMesh {
+		name = KindMesh // of which there is one, without a name in its body
+	}
+	return &catalog.ConfigEntry{Kind: h.Kind, Name: name, Body: data}, nil
 }
 
 // empty gives an entry of the kind that an object names.
@@ -169,21 +184,6 @@ func fill(entry kind, object map[string]any) error {
 		return undecodable("%v", err)
 	}
 	return nil
-}
-
-// Encode gives an entry in the form that is kept. It is one that Read gave, or is as
-// Decode would have it.
-func Encode(entry kind) (*catalog.ConfigEntry, error) {
-	data, err := json.Marshal(entry)
-	if err != nil {
-		return nil, undecodable("%v", err)
-	}
-	h := entry.head()
-	name := h.Name
-	if h.Kind == KindMesh {
-		name = KindMesh // of which there is one, without a name in its body
-	}
-	return &catalog.ConfigEntry{Kind: h.Kind, Name: name, Body: data}, nil
 }
 
 // Read gives the fields of an entry that is kept. What this release doesn't know of

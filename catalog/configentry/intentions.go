@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ServiceIntentions says who may connect to a service, "*" for all services
@@ -25,9 +26,11 @@ type IntentionSource struct {
 	Type        string
 	Description string `json:",omitempty"`
 	Peer        string `json:",omitempty"`
-	// LegacyID is the ID of one that was made by itself; the other two are its own.
-	LegacyID   string            `json:",omitempty"`
-	LegacyMeta map[string]string `json:",omitempty"`
+	// LegacyID is the ID of one that was made by itself; the others are its own.
+	LegacyID         string            `json:",omitempty"`
+	LegacyMeta       map[string]string `json:",omitempty"`
+	LegacyCreateTime *time.Time        `json:",omitempty"`
+	LegacyUpdateTime *time.Time        `json:",omitempty"`
 	// SamenessGroup is a feature of Consul Enterprise.
 	SamenessGroup string `json:",omitempty"`
 }
@@ -101,6 +104,24 @@ func Precedence(source, destination string) int {
 		rank--
 	}
 	return rank
+}
+
+// Put sets what holds for a source. One that has an ID keeps it.
+func (e *ServiceIntentions) Put(s IntentionSource) {
+	for i, old := range e.Sources {
+		if old.Name == s.Name && old.Peer == s.Peer {
+			s.LegacyID, s.LegacyMeta = old.LegacyID, old.LegacyMeta
+			s.LegacyCreateTime, s.LegacyUpdateTime = old.LegacyCreateTime, old.LegacyUpdateTime
+			e.Sources[i] = s
+			return
+		}
+	}
+	e.Sources = append(e.Sources, s)
+}
+
+// Remove takes a source out, if it is there.
+func (e *ServiceIntentions) Remove(name, peer string) {
+	e.Sources = slices.DeleteFunc(e.Sources, func(s IntentionSource) bool { return s.Name == name && s.Peer == peer })
 }
 
 func (e *ServiceIntentions) normalize() {
