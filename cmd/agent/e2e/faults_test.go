@@ -201,6 +201,13 @@ func (s *scene) verify() int {
 	s.compareCopies()
 	s.load.history.judge(s.t)
 	s.logf("%d operations, %d stale reads besides", s.load.history.len(), s.load.stales.Load())
+	s.end()
+	return s.load.history.len()
+}
+
+// end stops all agents, none of which may have panicked or raced.
+func (s *scene) end() {
+	s.t.Helper()
 	for _, a := range s.servers {
 		if _, _, metrics := a.get("/v1/agent/metrics?format=prometheus"); !strings.Contains(metrics, "muster_http_panics_total 0\n") {
 			s.t.Errorf("a handler of %s panicked, or its metric is gone", a.name)
@@ -214,7 +221,6 @@ func (s *scene) verify() int {
 			s.t.Errorf("%s logged: %s", a.name, complaint)
 		}
 	}
-	return s.load.history.len()
 }
 
 // complaints are what no log may have.
