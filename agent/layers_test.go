@@ -43,7 +43,7 @@ var layers = map[string][]string{
 	"api/operatorapi":     {"api", "catalog", "catalog/state", "catalog/acl"},
 	"agent/config":        {"catalog", "agent/checks", "agent/dns", "agent/local", "gossip", "consensus", "api"},
 	"agent":               {"*"},
-	"cmd/agent":           {"agent", "agent/config", "agent/checks", "catalog", "catalog/archive"},
+	"cmd/agent":           {"agent", "agent/config", "agent/checks", "catalog", "catalog/archive", "catalog/configentry"},
 	"cmd/agent/e2e":       {},
 	"docs":                {}, // tests that compare pages with what the program does
 }

@@ -312,3 +312,12 @@ func number(n json.Number) (any, error) {
 	}
 	return n.Float64()
 }
+
+// Object reads one object, HCL or JSON, as maps and slices.
+func Object(text []byte) (map[string]any, error) {
+	root, err := parse(text, "")
+	if err != nil {
+		return nil, err
+	}
+	return root.plain().(map[string]any), nil
+}

@@ -25,14 +25,12 @@ const (
 // and why.
 var notHere = map[string]string{
 	"acl":                        "",
-	"config":                     "",
 	"connect ca":                 "",
 	"connect envoy":              "won't: it writes the configuration of a data plane that Muster doesn't have",
 	"connect expose":             "",
 	"connect proxy":              "won't: Muster is no proxy",
 	"debug":                      "",
 	"exec":                       "won't: Consul has it off, as it lets whoever writes a key run commands on all nodes",
-	"intention":                  "",
 	"keyring":                    "",
 	"lock":                       "",
 	"login":                      "",
