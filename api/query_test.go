@@ -1,12 +1,18 @@
 package api_test
 
 import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	consul "github.com/hashicorp/consul/api"
+
+	"muster/api"
+	"muster/catalog/acl"
 )
 
 func TestOfficialClient_PreparedQuery(t *testing.T) {
@@ -139,4 +145,61 @@ func TestPreparedQuery_OrderIsRandom(t *testing.T) {
 	if len(seen) != 2 {
 		t.Error("64 executions gave one order")
 	}
+}
+
+// Access to a query goes by its name, and by its ID where it has none. Its token is
+// for who manages tokens.
+func TestACL_PreparedQueries(t *testing.T) {
+	var caller acl.Authorizer = acl.AllowAll{}
+	r := newRig(t, func(_ *api.Config, d *api.Deps) {
+		d.Authorize = func(context.Context, string) (acl.Authorizer, error) { return caller, nil }
+	})
+	r.replica.register(t, "n1", "web", "passing")
+	session := idIn(t, r.do("PUT", "/v1/session/create", `{"Node":"n1","Checks":[]}`))
+	made := func(body string) string { return idIn(t, r.do("POST", "/v1/query", body)) }
+	mine := made(`{"Name":"mine","Token":"secret","Service":{"Service":"web"}}`)
+	theirs := made(`{"Name":"theirs","Service":{"Service":"web"}}`)
+	nameless := made(`{"Session":"` + session + `","Token":"secret","Service":{"Service":"web"}}`)
+
+	caller = deny{"query:mine:read": true, "query:mine:write": true}
+	for _, c := range []struct {
+		method, target, body string
+		code                 int
+		shows                string
+	}{
+		{"GET", "/v1/query", "", 200, mine},
+		{"GET", "/v1/query/" + mine, "", 200, `"Token":"\u003chidden\u003e"`},
+		{"GET", "/v1/query/" + theirs, "", 403, "lacks permission 'query:read' on \"theirs\""},
+		{"GET", "/v1/query/" + nameless, "", 200, `"Token":"\u003chidden\u003e"`},
+		{"GET", "/v1/query/mine/explain", "", 200, `"Token":"\u003chidden\u003e"`},
+		{"GET", "/v1/query/theirs/explain", "", 403, "lacks permission 'query:read'"},
+		{"POST", "/v1/query", `{"Name":"new","Service":{"Service":"web"}}`, 403, "lacks permission 'query:write' on \"new\""},
+		{"POST", "/v1/query", `{"Template":{"Type":"name_prefix_match"},"Service":{"Service":"web"}}`, 403, "lacks permission 'query:write'"},
+		{"PUT", "/v1/query/" + theirs, `{"Name":"mine","Service":{"Service":"web"}}`, 403, "on \"theirs\""},
+		{"PUT", "/v1/query/" + mine, `{"Name":"theirs","Service":{"Service":"web"}}`, 403, "on \"theirs\""},
+		{"DELETE", "/v1/query/" + theirs, "", 403, "on \"theirs\""},
+		{"DELETE", "/v1/query/nothing", "", 403, "lacks permission 'query:write'"},
+		{"PUT", "/v1/query/" + mine, `{"Name":"mine","Token":"<hidden>","Service":{"Service":"web"}}`, 400, "redacted token"},
+		{"PUT", "/v1/query/" + mine, `{"Name":"mine","Service":{"Service":"db"}}`, 200, ""},
+		{"DELETE", "/v1/query/" + mine, "", 200, ""},
+	} {
+		w := r.do(c.method, c.target, c.body)
+		said := w.Body.String()
+		if w.Code != c.code || !strings.Contains(said, c.shows) || strings.Contains(said, "secret") {
+			t.Errorf("%s %s %s: %d %s, want %d %s", c.method, c.target, c.body, w.Code, said, c.code, c.shows)
+		}
+		if c.target == "/v1/query" && c.method == "GET" && (strings.Contains(said, theirs) || strings.Contains(said, nameless)) {
+			t.Errorf("the list shows %s", said)
+		}
+	}
+}
+
+// idIn is the ID that an answer gives.
+func idIn(t *testing.T, w *httptest.ResponseRecorder) string {
+	t.Helper()
+	var made struct{ ID string }
+	if err := json.Unmarshal(w.Body.Bytes(), &made); err != nil || made.ID == "" {
+		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+	}
+	return made.ID
 }

@@ -47,6 +47,9 @@ type ServiceQuery struct {
 	Peer           string // always "": there are no peers
 }
 
+// HiddenToken is what is shown of a query's token to whom it isn't shown.
+const HiddenToken = "<hidden>"
+
 // What may stand for a node in ServiceQuery.Near.
 const (
 	QueryNearAgent = "_agent" // the agent that is asked
@@ -108,7 +111,7 @@ func (q *PreparedQuery) Validate() error {
 		wrong = "Must be bound to a session"
 	case len(q.Name) > MaxQueryName:
 		wrong = fmt.Sprintf("the Name is %d bytes; at most %d are allowed", len(q.Name), MaxQueryName)
-	case q.Token == "<hidden>":
+	case q.Token == HiddenToken:
 		wrong = "Bad Token '<hidden>', it looks like a query definition with a redacted token was submitted"
 	case s.Service == "":
 		wrong = "Must provide a Service name to query"
@@ -158,9 +161,10 @@ const (
 )
 
 // ChangeQuery stores or removes a prepared query. Its result's Value is the ID of
-// one that was stored.
+// one that was stored, or false where Index is another than the query's.
 type ChangeQuery struct {
 	Verb  QueryVerb
+	Index uint64 // of one that is there: its ModifyIndex; 0 for any
 	Query PreparedQuery
 }
 

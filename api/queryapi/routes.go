@@ -20,7 +20,6 @@ import (
 func Routes(datacenter string, store *state.Store) []api.Route {
 	h := handlers{datacenter, store}
 	queries := []*catalog.PreparedQuery{}
-	nothing := func(*api.Request, any) any { return nil }
 	return []api.Route{
 		{
 			Method: http.MethodPost, Path: "/v1/query", Kind: api.Write,
@@ -37,17 +36,17 @@ func Routes(datacenter string, store *state.Store) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/query/{query}", Kind: api.Read,
 			Doc:    "Reads the prepared query of an ID.",
-			Answer: queries, Visible: visible, View: read,
+			Answer: queries, View: read,
 		},
 		{
 			Method: http.MethodPut, Path: "/v1/query/{query}", Kind: api.Write,
-			Doc:     "Replaces the prepared query of an ID.",
-			Command: update, Body: catalog.PreparedQuery{}, Render: nothing,
+			Doc:  "Replaces the prepared query of an ID.",
+			Edit: update, Body: catalog.PreparedQuery{},
 		},
 		{
 			Method: http.MethodDelete, Path: "/v1/query/{query}", Kind: api.Write,
-			Doc:     "Removes the prepared query of an ID.",
-			Command: remove, Render: nothing,
+			Doc:  "Removes the prepared query of an ID.",
+			Edit: remove,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/query/{query}/execute", Kind: api.Read, Current: true,
@@ -62,7 +61,7 @@ func Routes(datacenter string, store *state.Store) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/query/{query}/explain", Kind: api.Read,
 			Doc:    "Gives the prepared query that answers to an ID or name, a template expanded for it.",
-			Answer: explanation{}, View: explain, Visible: visibleExplanation,
+			Answer: explanation{}, View: explain,
 		},
 	}
 }
@@ -102,17 +101,19 @@ func decode(r *api.Request) (q catalog.PreparedQuery, err error) {
 		return q, err
 	}
 	q.Indexes = catalog.Indexes{}
-	return q, mayName(r, q.Name)
+	return q, may(r, &q, acl.Write)
 }
 
-// mayName: a query's name is what access to it goes by; one without has its ID
-// for a secret.
-func mayName(r *api.Request, name string) error {
-	if name == "" {
+// may: a query's name is what access to it goes by; one without has its ID for a
+// secret.
+func may(r *api.Request, q *catalog.PreparedQuery, access acl.Access) error {
+	if isAnonymous(q) {
 		return nil
 	}
-	return acl.Check(r.Authz, acl.Query, name, acl.Write)
+	return acl.Check(r.Authz, acl.Query, q.Name, access)
 }
+
+func isAnonymous(q *catalog.PreparedQuery) bool { return q.Name == "" && !q.IsTemplate() }
 
 func create(r *api.Request) (catalog.Command, error) {
 	q, err := decode(r)
@@ -126,29 +127,34 @@ func create(r *api.Request) (catalog.Command, error) {
 	return &catalog.ChangeQuery{Verb: catalog.QueryCreate, Query: q}, err
 }
 
-func update(r *api.Request) (catalog.Command, error) {
+func update(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	q, err := decode(r)
-	if err == nil {
-		err = mayAll(r)
-	}
 	if err == nil {
 		err = q.Validate()
 	}
-	q.ID = r.Var("query") // whatever the body says, as in Consul
-	return &catalog.ChangeQuery{Verb: catalog.QueryUpdate, Query: q}, err
-}
-
-func remove(r *api.Request) (catalog.Command, error) {
-	q := catalog.PreparedQuery{ID: r.Var("query")}
-	return &catalog.ChangeQuery{Verb: catalog.QueryDelete, Query: q}, mayAll(r)
-}
-
-// mayAll: what name an ID's query has only the state knows.
-func mayAll(r *api.Request) error {
-	if !r.Authz.AllowedAll(acl.Query, acl.Write) {
-		return catalog.Errorf(catalog.Denied, "Permission denied: token lacks permission 'query:write' for all names")
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil
+	q.ID = r.Var("query") // whatever the body says, as in Consul
+	return change(v, r, catalog.ChangeQuery{Verb: catalog.QueryUpdate, Query: q})
+}
+
+func remove(v *state.View, r *api.Request) (catalog.Command, any, error) {
+	return change(v, r, catalog.ChangeQuery{Verb: catalog.QueryDelete, Query: catalog.PreparedQuery{ID: r.Var("query")}})
+}
+
+// change makes the command for a query that is there, which the caller may write as
+// it is now. Only who may write all is told that there is none.
+func change(v *state.View, r *api.Request, c catalog.ChangeQuery) (catalog.Command, any, error) {
+	old := v.Query(c.Query.ID)
+	if old == nil {
+		if !r.Authz.AllowedAll(acl.Query, acl.Write) {
+			return nil, nil, catalog.Errorf(catalog.Denied, "Permission denied: token lacks permission 'query:write'")
+		}
+		return &c, nil, nil
+	}
+	c.Index = old.ModifyIndex
+	return &c, nil, may(r, old, acl.Write)
 }
 
 func read(v *state.View, r *api.Request) (any, error) {
@@ -156,12 +162,25 @@ func read(v *state.View, r *api.Request) (any, error) {
 	if q == nil {
 		return nil, errNotFound
 	}
-	return []*catalog.PreparedQuery{q}, nil
+	return []*catalog.PreparedQuery{shown(r.Authz, q)}, may(r, q, acl.Read)
 }
 
 func explain(v *state.View, r *api.Request) (any, error) {
 	q, err := find(v, r)
-	return explanation{q}, err
+	if err != nil {
+		return nil, err
+	}
+	return explanation{shown(r.Authz, q)}, may(r, q, acl.Read)
+}
+
+// shown is a query as a caller sees it: with its token for who manages tokens only.
+func shown(az acl.Authorizer, q *catalog.PreparedQuery) *catalog.PreparedQuery {
+	if q.Token == "" || az.Allowed(acl.ACL, "", acl.Write) {
+		return q
+	}
+	redacted := *q
+	redacted.Token = catalog.HiddenToken
+	return &redacted
 }
 
 // find finds what answers to the name in the path.
@@ -220,19 +239,17 @@ func options(r *api.Request) (limit int, connect bool, err error) {
 	return limit, connect, nil
 }
 
-// visible leaves out the queries that a caller may not read.
+// visible leaves out the queries that a caller may not read. One without a name, whose
+// ID is all that keeps it, is listed for who manages tokens only.
 func visible(az acl.Authorizer, answer any) (any, bool) {
 	all := answer.([]*catalog.PreparedQuery)
-	kept := slices.DeleteFunc(slices.Clone(all), func(q *catalog.PreparedQuery) bool { return !az.Allowed(acl.Query, q.Name, acl.Read) })
-	return kept, len(kept) < len(all)
-}
-
-func visibleExplanation(az acl.Authorizer, answer any) (any, bool) {
-	e := answer.(explanation)
-	if !az.Allowed(acl.Query, e.Query.Name, acl.Read) {
-		return explanation{}, true
+	kept := []*catalog.PreparedQuery{}
+	for _, q := range all {
+		if az.Allowed(acl.ACL, "", acl.Write) || !isAnonymous(q) && az.Allowed(acl.Query, q.Name, acl.Read) {
+			kept = append(kept, shown(az, q))
+		}
 	}
-	return e, false
+	return kept, len(kept) < len(all)
 }
 
 // visibleInstances leaves out what a caller may not see of what was found.

@@ -24,6 +24,8 @@ func planQuery(r reader, c *catalog.ChangeQuery) plan {
 		return refuse(catalog.Conflict, "there is a prepared query %q already", q.ID)
 	case c.Verb != catalog.QueryCreate && old == nil:
 		return refuse(catalog.NotFound, "Cannot modify non-existent prepared query: '%s'", q.ID)
+	case old != nil && c.Index != 0 && c.Index != old.ModifyIndex:
+		return plan{value: false}
 	case c.Verb == catalog.QueryDelete:
 		return plan{removeQuery: old}
 	case q.Session != "" && r.session(q.Session) == nil:

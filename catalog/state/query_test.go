@@ -29,7 +29,8 @@ func queryCommands() *rapid.Generator[catalog.Command] {
 		if rapid.Bool().Draw(t, "template") {
 			q.Template.Type = catalog.QueryPrefixMatch
 		}
-		return &catalog.ChangeQuery{Verb: catalog.QueryVerb(rapid.IntRange(1, 3).Draw(t, "query verb")), Query: q}
+		return &catalog.ChangeQuery{Verb: catalog.QueryVerb(rapid.IntRange(1, 3).Draw(t, "query verb")),
+			Index: rapid.SampledFrom([]uint64{0, 0, 1, 2, 3}).Draw(t, "query index"), Query: q}
 	})
 }
 
@@ -38,6 +39,9 @@ func (m model) changeQuery(index uint64, c *catalog.ChangeQuery) error {
 	old, there := m.queries[q.ID]
 	if there == (c.Verb == catalog.QueryCreate) {
 		return fmt.Errorf("is there, or isn't")
+	}
+	if there && c.Index != 0 && c.Index != old.ModifyIndex {
+		return nil
 	}
 	if c.Verb == catalog.QueryDelete {
 		delete(m.queries, q.ID)
@@ -121,7 +125,11 @@ func TestPlanQuery_Refusals(t *testing.T) {
 	f.mustRefuse(change(catalog.QueryDelete, query("3", "x")), catalog.NotFound, "Cannot modify non-existent prepared query: '3'")
 	f.mustKeep(change(catalog.QueryUpdate, query("1", "q")))
 	f.must(change(catalog.QueryUpdate, query("1", "Q", asTemplate)))
-	f.must(change(catalog.QueryDelete, query("2", "")))
+	last := change(catalog.QueryDelete, query("2", ""))
+	last.Index = 1
+	f.mustKeep(last)
+	last.Index = 2
+	f.must(last)
 	f.must(query("3", "", asTemplate))
 }
 
