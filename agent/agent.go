@@ -334,7 +334,7 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		r := &reconciler{
 			self: core.ServerID(a.nodeID), pool: a.pool, node: a.quorum.node,
 			store: a.quorum.store, propose: a.quorum.Propose, reapAfter: a.reapAfter,
-			deadAfter: a.deadAfter, healthySince: a.steady.healthySince, autopilot: a.cfg.Autopilot,
+			deadAfter: a.deadAfter, healthySince: a.steady.healthySince, autopilot: a.cfg.Autopilot, entries: a.cfg.ConfigEntries,
 			ask: a.ask, doubtFor: a.doubtFor, contradictions: a.contradictions, nudge: a.nudge, logger: a.logger,
 		}
 		duties := sync.WaitGroup{}

@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"api/snapshotapi":     {"api", "catalog", "catalog/state", "catalog/acl", "catalog/archive"},
 	"api/txnapi":          {"api", "catalog", "catalog/acl"},
 	"api/operatorapi":     {"api", "catalog", "catalog/state", "catalog/acl"},
-	"agent/config":        {"catalog", "agent/checks", "agent/dns", "agent/local", "gossip", "consensus", "api"},
+	"agent/config":        {"catalog", "catalog/configentry", "agent/checks", "agent/dns", "agent/local", "gossip", "consensus", "api"},
 	"agent":               {"*"},
 	"cmd/agent":           {"agent", "agent/config", "agent/checks", "catalog", "catalog/archive", "catalog/configentry"},
 	"cmd/agent/e2e":       {},

@@ -69,6 +69,10 @@ type reconciler struct {
 	// autopilot is what the cluster is set to while nobody has set anything; nil
 	// for the default.
 	autopilot *catalog.Autopilot
+	// entries are config entries of the files that this leader has yet to see in the
+	// cluster, or to write; only run's goroutine uses it. One that is deleted later
+	// stays so until the next leader.
+	entries []*catalog.ConfigEntry
 	// nudge asks for a look though neither gossip nor the quorum has changed.
 	nudge  <-chan struct{}
 	logger *slog.Logger
@@ -129,7 +133,7 @@ func (r *reconciler) reconcile(ctx context.Context, missing map[string]time.Time
 			errs = append(errs, fmt.Errorf("node %s: %w", m.Name, err))
 		}
 	}
-	errs = append(errs, r.reap(ctx, known, missing), r.setAutopilot(ctx), r.reconcileQuorum(ctx, members))
+	errs = append(errs, r.reap(ctx, known, missing), r.setAutopilot(ctx), r.writeEntries(ctx), r.reconcileQuorum(ctx, members))
 	r.met = make(map[string]gossip.Status, len(members))
 	for _, m := range members {
 		r.met[m.Name] = m.Status

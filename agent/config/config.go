@@ -111,6 +111,8 @@ type Config struct {
 	// Autopilot is stored by a leader whose cluster has none yet; nil where no key
 	// says other than catalog.DefaultAutopilot.
 	Autopilot *catalog.Autopilot
+	// ConfigEntries are written by a leader whose cluster lacks them.
+	ConfigEntries []*catalog.ConfigEntry
 	// RPCHoldTimeout is how long a request waits for a leader; default 7s.
 	RPCHoldTimeout time.Duration
 

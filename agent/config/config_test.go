@@ -71,6 +71,8 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`retry_join = ["provider=aws tag=x"]`, `looking up addresses at a cloud provider is not supported`},
 		{`retry_join = ["{{ GetNothing }}"]`, `retry_join "{{ GetNothing }}"`},
 		{`autopilot { last_contact_threshold = "-1s" }`, `must not be negative`},
+		{`config_entries { bootstrap { kind = "service-defaults" } }`, `config_entries.bootstrap Name is required`},
+		{`config_entries { bootstrap = [{ kind = "mesh" }, { kind = "mesh", bogus = 1 }] }`, `config_entries.bootstrap[1] Request decoding failed: 1 error occurred`},
 		{`performance { raft_multiplier = 11 }`, `performance.raft_multiplier cannot be 11. Must be between 1 and 10`},
 		{`encrypt = "abc"`, `encrypt has invalid key: illegal base64 data`},
 		{`encrypt = "MTIzNA=="`, `encrypt has invalid key: it has 4 bytes`},

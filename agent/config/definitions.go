@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -8,6 +9,7 @@ import (
 	"muster/agent/checks"
 	"muster/agent/local"
 	"muster/catalog"
+	"muster/catalog/configentry"
 )
 
 // serviceBlock is a service as a file says it. Field names match keys without
@@ -133,6 +135,25 @@ func (d *draft) addChecks(path string, n *node, file string) {
 			continue
 		}
 		d.Definitions.Checks = append(d.Definitions.Checks, local.CheckDefinition{Check: check, Token: b.Token})
+	}
+}
+
+// addConfigEntries takes a config entry, or a list of them.
+func (d *draft) addConfigEntries(path string, n *node, file string) {
+	c := decoder{d, file}
+	paths, nodes := c.elements(path, n)
+	for i, n := range nodes {
+		body, err := json.Marshal(n.plain())
+		if err != nil {
+			c.fault(paths[i], n, "%v", err)
+			continue
+		}
+		e, err := configentry.Decode(body)
+		if err != nil {
+			c.fault(paths[i], n, "%v", err)
+			continue
+		}
+		d.ConfigEntries = append(d.ConfigEntries, e)
 	}
 }
 

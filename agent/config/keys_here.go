@@ -128,6 +128,7 @@ func checkKeys() []Key {
 		block("services", "services of this node", (*draft).addServices),
 		block("check", "a check of this node", (*draft).addChecks),
 		block("checks", "checks of this node", (*draft).addChecks),
+		block("config_entries.bootstrap", "config entries that a new leader writes where there are none of their kind and name", (*draft).addConfigEntries),
 		key("enable_script_checks", "enable-script-checks", "allow script checks, from files and from the API", func(d *draft) *bool { return &d.EnableRemoteScriptChecks }),
 		key("enable_local_script_checks", "enable-local-script-checks", "allow script checks from files only", func(d *draft) *bool { return &d.EnableLocalScriptChecks }),
 		key("check_update_interval", "", "how long a check's output that changed without its status waits to be sent; default 5m", func(d *draft) *time.Duration { return &d.CheckUpdateInterval }),

@@ -97,7 +97,6 @@ func notYet() []Key {
 			connect.enable_mesh_gateway_wan_federation bool
 			connect.enabled bool
 			connect.test_ca_leaf_root_change_spread duration
-			config_entries.bootstrap block
 			enable_central_service_config bool
 			addresses.grpc
 			addresses.grpc_tls

@@ -92,8 +92,9 @@ func TestKeys_ActedOnChangeTheConfig(t *testing.T) {
 		"dns_config.service_ttl": `{ x = "7s" }`, "dns_config.allow_stale": "false", "dns_config.use_cache": "false",
 		"dns_config.enable_additional_node_meta_txt": "false",
 		"service": `{ name = "x" }`, "services": `[{ name = "x" }]`, "check": `{ name = "x" ttl = "1s" }`, "checks": `[{ name = "x" ttl = "1s" }]`,
-		"locality.zone": "\"a\"\nregion = \"eu\"",
-		"bootstrap":     "true\nserver = true", "bootstrap_expect": "3\nserver = true",
+		"config_entries.bootstrap": `[{ kind = "mesh" }]`,
+		"locality.zone":            "\"a\"\nregion = \"eu\"",
+		"bootstrap":                "true\nserver = true", "bootstrap_expect": "3\nserver = true",
 		"serf_wan": `"127.0.0.9"`, "retry_join_wan": "[\"a\"]\nserver = true", "start_join_wan": "[\"a\"]\nserver = true",
 	}
 	base := map[bool]*config.Config{false: mustLoad(t), true: mustLoad(t, `server = true`)}
