@@ -32,10 +32,8 @@ var notHere = map[string]string{
 	"debug":                      "",
 	"exec":                       "won't: Consul has it off, as it lets whoever writes a key run commands on all nodes",
 	"keyring":                    "",
-	"lock":                       "",
 	"login":                      "",
 	"logout":                     "",
-	"monitor":                    "",
 	"operator area":              "won't: it is Consul Enterprise's",
 	"operator usage":             "",
 	"operator utilization":       "won't: it is for Consul Enterprise's licence",
@@ -45,7 +43,6 @@ var notHere = map[string]string{
 	"services imported-services": "",
 	"tls":                        "",
 	"troubleshoot":               "won't: it looks at Envoy, which Muster doesn't have",
-	"watch":                      "",
 }
 
 // TestCompatibility_ListsTheCommands makes the page's section on commands from the

@@ -54,10 +54,10 @@ func newApp(in io.Reader, out, errOut io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}},
 		Commands: []*cli.Command{
-			agentCommand(), catalogCommand(), configCommand(), eventCommand(), forceLeaveCommand(), infoCommand(), intentionCommand(), joinCommand(), keygenCommand(),
-			kvCommand(), leaveCommand(), maintCommand(), membersCommand(), operatorCommand(), reloadCommand(), rttCommand(), servicesCommand(),
-			snapshotCommand(),
-			validateCommand(), versionCommand(),
+			agentCommand(), catalogCommand(), configCommand(), eventCommand(), forceLeaveCommand(), infoCommand(), intentionCommand(),
+			joinCommand(), keygenCommand(), kvCommand(), leaveCommand(), lockCommand(), maintCommand(), membersCommand(), monitorCommand(),
+			operatorCommand(), reloadCommand(), rttCommand(), servicesCommand(), snapshotCommand(), validateCommand(), versionCommand(),
+			watchCommand(),
 		},
 	}
 	app.CustomAppHelpTemplate = literal(usage(app))

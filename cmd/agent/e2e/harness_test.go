@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -46,6 +47,12 @@ func runTests(m *testing.M) int {
 	args := []string{"build", "-o", binary}
 	if raceEnabled {
 		args = append(args, "-race")
+		// A program built so waits for a second before it ends, by default, for what
+		// its other threads may still find.
+		if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=50")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	build := exec.Command("go", append(args, "muster/cmd/agent")...)
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
