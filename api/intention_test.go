@@ -1,5 +1,7 @@
 package api_test
 
+//lint:file-ignore SA1019 the client's older methods have users too
+
 import (
 	"fmt"
 	"sync"
