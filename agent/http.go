@@ -54,10 +54,12 @@ func (a *Agent) openAPI() error {
 		deps.UI = ui.Handler()
 	}
 	var quorum operatorapi.Quorum
+	var keys operatorapi.Keyring
 	var snapshots snapshotapi.Replica
 	var queries *state.Store
 	if a.quorum != nil {
 		deps.Replica, quorum = usersQuorum{a.quorum, a.pool, a.nudge, a.logger}, quorumAPI{a}
+		keys = keyAPI{a}
 		snapshots, queries = snapshotAPI{a.quorum, a.restorer}, a.quorum.store
 	}
 	cfg := api.DefaultConfig()
@@ -77,7 +79,7 @@ func (a *Agent) openAPI() error {
 		kvapi.Routes(),
 		sessionapi.Routes(a.sessions),
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),
-		operatorapi.Routes(quorum),
+		operatorapi.Routes(quorum, keys),
 		snapshotapi.Routes(snapshots),
 		queryapi.Routes(a.cfg.Datacenter, queries),
 	)

@@ -411,6 +411,27 @@ func (q fakeQuorum) RemovePeer(_ context.Context, id string) error {
 	return nil
 }
 
+// fakeKeyring is two pools that have two keys.
+type fakeKeyring struct{ calls *[]string }
+
+func (k fakeKeyring) Keys(_ context.Context, op operatorapi.KeyOperation) []operatorapi.KeyReport {
+	lan := operatorapi.KeyReport{Datacenter: "dc1", NumNodes: 2}
+	wan := operatorapi.KeyReport{Datacenter: "dc1", NumNodes: 1, WAN: true}
+	switch {
+	case op.Action != operatorapi.ListKeys && op.Key != "b3RoZXI=":
+		lan.Err, lan.Messages = errors.New("1/2 nodes reported failure"), map[string]string{"n2": "it can't be done with this key"}
+	case op.Action == operatorapi.ListKeys:
+		for _, r := range []*operatorapi.KeyReport{&lan, &wan} {
+			r.Keys, r.PrimaryKeys = map[string]int{"b3RoZXI=": 1, "cHJpbWFyeQ==": r.NumNodes}, map[string]int{"cHJpbWFyeQ==": r.NumNodes}
+		}
+	}
+	*k.calls = append(*k.calls, fmt.Sprintf("keys %+v", op))
+	if op.LocalOnly {
+		return []operatorapi.KeyReport{lan}
+	}
+	return []operatorapi.KeyReport{wan, lan}
+}
+
 // rig is an agent's API with the fakes that it stands on.
 type rig struct {
 	t       testing.TB
@@ -441,7 +462,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), configapi.Routes(), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}), operatorapi.Routes(fakeQuorum{&r.agent.calls}), snapshotapi.Routes(r.replica), queryapi.Routes(cfg.Datacenter, r.replica.store), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), configapi.Routes(), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}), operatorapi.Routes(fakeQuorum{&r.agent.calls}, fakeKeyring{&r.agent.calls}), snapshotapi.Routes(r.replica), queryapi.Routes(cfg.Datacenter, r.replica.store), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,6 @@ var notHere = map[string]string{
 	"connect proxy":              "won't: Muster is no proxy",
 	"debug":                      "",
 	"exec":                       "won't: Consul has it off, as it lets whoever writes a key run commands on all nodes",
-	"keyring":                    "",
 	"login":                      "",
 	"logout":                     "",
 	"operator area":              "won't: it is Consul Enterprise's",

@@ -55,7 +55,7 @@ func newApp(in io.Reader, out, errOut io.Writer) *cli.App {
 		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}},
 		Commands: []*cli.Command{
 			agentCommand(), catalogCommand(), configCommand(), eventCommand(), forceLeaveCommand(), infoCommand(), intentionCommand(),
-			joinCommand(), keygenCommand(), kvCommand(), leaveCommand(), lockCommand(), maintCommand(), membersCommand(), monitorCommand(),
+			joinCommand(), keygenCommand(), keyringCommand(), kvCommand(), leaveCommand(), lockCommand(), maintCommand(), membersCommand(), monitorCommand(),
 			operatorCommand(), reloadCommand(), rttCommand(), servicesCommand(), snapshotCommand(), validateCommand(), versionCommand(),
 			watchCommand(),
 		},
