@@ -75,7 +75,7 @@ func (a *Agent) openAPI() error {
 	server, err := api.New(cfg, deps,
 		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
-		configapi.Routes(),
+		configapi.Routes(a.cfg.Datacenter),
 		kvapi.Routes(),
 		sessionapi.Routes(a.sessions),
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),

@@ -157,6 +157,8 @@ Where Muster answers differently, and why:
   set; Consul forgets them then. `+"`Hash`"+` is left out, and a namespace other than
   `+"`default`"+` refused, where Consul passes over it. Permissions are taken whatever
   protocol the service speaks.
+- `+"`/v1/discovery-chain`"+`: targets have no SNI and no name in it, as there is no trust
+  domain yet; virtual addresses are not given out. `+"`CustomizationHash`"+` is our own.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.

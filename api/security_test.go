@@ -228,18 +228,19 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 	r.do("PUT", "/v1/agent/service/register", `{"Name":"topsecret","Check":{"TTL":"10s","CheckID":"topsecret"}}`)
 	allowed = false
 	bodies := map[string]string{
-		"/v1/catalog/register":         `{"Node":"topsecret","Address":"192.0.2.9"}`,
-		"/v1/catalog/deregister":       `{"Node":"topsecret"}`,
-		"/v1/config":                   `{"Kind":"service-defaults","Name":"topsecret"}`,
-		"/v1/connect/intentions":       `{"SourceName":"a","DestinationName":"topsecret","Action":"deny"}`,
-		"/v1/connect/intentions/exact": `{"Action":"deny"}`,
-		"/v1/agent/service/register":   `{"Name":"topsecret"}`,
-		"/v1/agent/check/register":     `{"Name":"topsecret","TTL":"10s"}`,
-		"/v1/session/create":           `{"Node":"topsecret"}`,
-		"/v1/query":                    `{"Name":"topsecret","Service":{"Service":"web"}}`,
-		"/v1/query/topsecret":          `{"Name":"topsecret","Service":{"Service":"web"}}`,
-		"/v1/txn":                      `[{"KV":{"Verb":"set","Key":"topsecret"}}]`,
-		"/v1/coordinate/update":        `{"Node":"topsecret","Coord":{"Vec":[0,0,0,0,0,0,0,0]}}`,
+		"/v1/catalog/register":          `{"Node":"topsecret","Address":"192.0.2.9"}`,
+		"/v1/catalog/deregister":        `{"Node":"topsecret"}`,
+		"/v1/config":                    `{"Kind":"service-defaults","Name":"topsecret"}`,
+		"/v1/connect/intentions":        `{"SourceName":"a","DestinationName":"topsecret","Action":"deny"}`,
+		"/v1/discovery-chain/topsecret": `{}`,
+		"/v1/connect/intentions/exact":  `{"Action":"deny"}`,
+		"/v1/agent/service/register":    `{"Name":"topsecret"}`,
+		"/v1/agent/check/register":      `{"Name":"topsecret","TTL":"10s"}`,
+		"/v1/session/create":            `{"Node":"topsecret"}`,
+		"/v1/query":                     `{"Name":"topsecret","Service":{"Service":"web"}}`,
+		"/v1/query/topsecret":           `{"Name":"topsecret","Service":{"Service":"web"}}`,
+		"/v1/txn":                       `[{"KV":{"Verb":"set","Key":"topsecret"}}]`,
+		"/v1/coordinate/update":         `{"Node":"topsecret","Coord":{"Vec":[0,0,0,0,0,0,0,0]}}`,
 	}
 	writes := r.replica.writes.Load()
 	for _, route := range r.server.Routes() {

@@ -3,6 +3,7 @@ package configapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"muster/api"
@@ -12,8 +13,10 @@ import (
 	"muster/catalog/state"
 )
 
-// Routes gives the rows.
-func Routes() []api.Route { return append(entryRoutes(), intentionRoutes()...) }
+// Routes gives the rows of an agent in a datacenter.
+func Routes(datacenter string) []api.Route {
+	return slices.Concat(entryRoutes(), intentionRoutes(), chainRoutes(datacenter))
+}
 
 func entryRoutes() []api.Route {
 	cas := api.Param{Name: "cas", Doc: "only if the entry's ModifyIndex is this, or with 0 if there is none"}
