@@ -146,17 +146,16 @@ Where Muster answers differently, and why:
   deletions that are forgotten. A query for `+"`?keys`"+` or `+"`?raw`"+` sleeps through
   writes that change neither. Keys keep their doubled slashes, and may hold NUL.
 - Config entries are kept without `+"`Hash`"+`, and those of api-gateways and routes without
-  `+"`Status`"+`: there is no data plane that these are bound to. What an entry says of other
-  entries (that a subset exists, that protocols agree, a JWT provider's name) is not
-  compared with them. A split's weight is from 0 to 100.
+  `+"`Status`"+`: there is no data plane that these are bound to. A split's weight is from 0 to
+  100. Two entries written at the same moment may contradict each other: the chain that
+  they are part of says so when it is read.
 - `+"`/v1/catalog/gateway-services`"+`: a service that a terminating gateway names keeps what
   is said of it there, also beside a wildcard; indexes are the gateway's entry's.
 - `+"`?merge-central-config`"+` lists the upstreams that a transparent proxy is given sorted,
   behind its own. `+"`/v1/catalog/connect`"+` keeps the node's address then, where Consul loses it.
 - An intention keeps its ID, creation and metadata when another of its destination is
   set; Consul forgets them then. `+"`Hash`"+` is left out, and a namespace other than
-  `+"`default`"+` refused, where Consul passes over it. Permissions are taken whatever
-  protocol the service speaks.
+  `+"`default`"+` refused, where Consul passes over it.
 - `+"`/v1/discovery-chain`"+`: targets have no SNI and no name in it, as there is no trust
   domain yet; virtual addresses are not given out. `+"`CustomizationHash`"+` is our own.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new

@@ -62,7 +62,8 @@ const (
 	idLen            = 36
 )
 
-func intentionRoutes() []api.Route {
+func intentionRoutes(datacenter string) []api.Route {
+	w := writes{datacenter}
 	source := api.Param{Name: "source", Doc: "name of the service that connects, * for all"}
 	destination := api.Param{Name: "destination", Doc: "name of the service that it connects to, * for all"}
 	filter := api.Param{Name: "filter", Doc: "an expression that entries must match"}
@@ -77,7 +78,7 @@ func intentionRoutes() []api.Route {
 		{
 			Method: http.MethodPost, Path: path, Kind: api.Write,
 			Doc:  "Creates an intention that has an ID.",
-			Body: given{}, Answer: created{}, Edit: createIntention,
+			Body: given{}, Answer: created{}, Edit: w.createIntention,
 		},
 		{
 			Method: http.MethodGet, Path: path + "/match", Kind: api.Read,
@@ -104,13 +105,13 @@ func intentionRoutes() []api.Route {
 			Method: http.MethodPut, Path: path + "/exact", Kind: api.Write,
 			Doc:    "Sets the intention of two services.",
 			Params: []api.Param{source, destination},
-			Body:   given{}, Answer: true, Edit: putIntention,
+			Body:   given{}, Answer: true, Edit: w.putIntention,
 		},
 		{
 			Method: http.MethodDelete, Path: path + "/exact", Kind: api.Write,
 			Doc:    "Deletes the intention of two services.",
 			Params: []api.Param{source, destination},
-			Answer: true, Edit: removeIntention,
+			Answer: true, Edit: w.removeIntention,
 		},
 		{
 			Method: http.MethodGet, Path: path + "/{id}", Kind: api.Read,
@@ -120,12 +121,12 @@ func intentionRoutes() []api.Route {
 		{
 			Method: http.MethodPut, Path: path + "/{id}", Kind: api.Write,
 			Doc:  "Replaces an intention by its ID.",
-			Body: given{}, Answer: created{}, Edit: replaceIntention,
+			Body: given{}, Answer: created{}, Edit: w.replaceIntention,
 		},
 		{
 			Method: http.MethodDelete, Path: path + "/{id}", Kind: api.Write,
 			Doc:    "Deletes an intention by its ID.",
-			Answer: true, Edit: removeIntentionByID,
+			Answer: true, Edit: w.removeIntentionByID,
 		},
 	}
 }
@@ -370,7 +371,7 @@ func intentionByID(v *state.View, r *api.Request) (any, error) {
 
 // edit changes the intentions of a destination, and makes the command for that, which
 // takes effect only if they are still as they were. It is nil where nothing changes.
-func edit(v *state.View, r *api.Request, destination string, change func(*configentry.ServiceIntentions) error) (catalog.Command, error) {
+func (w writes) edit(v *state.View, r *api.Request, destination string, change func(*configentry.ServiceIntentions) error) (catalog.Command, error) {
 	if err := acl.Check(r.Authz, acl.Intention, destination, acl.Write); err != nil {
 		return nil, err
 	}
@@ -399,7 +400,7 @@ func edit(v *state.View, r *api.Request, destination string, change func(*config
 		return nil, err
 	}
 	cmd.Body = made.Body
-	return cmd, nil
+	return cmd, proposal{v, made.Kind, made.Name, made}.fault(w.datacenter)
 }
 
 // decode reads the body of a request as a source of service-intentions.
@@ -419,7 +420,7 @@ func decode(r *api.Request) (given, configentry.IntentionSource, error) {
 	}, nil
 }
 
-func putIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
+func (w writes) putIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	source, destination, err := pair(r)
 	if err != nil {
 		return nil, nil, err
@@ -432,19 +433,19 @@ func putIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
 		return nil, nil, catalog.Errorf(catalog.Invalid, "Meta must not be specified")
 	}
 	s.Name = source
-	cmd, err := edit(v, r, destination, func(e *configentry.ServiceIntentions) error {
+	cmd, err := w.edit(v, r, destination, func(e *configentry.ServiceIntentions) error {
 		e.Put(s)
 		return nil
 	})
 	return cmd, true, err
 }
 
-func removeIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
+func (w writes) removeIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	source, destination, err := pair(r)
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd, err := edit(v, r, destination, func(e *configentry.ServiceIntentions) error {
+	cmd, err := w.edit(v, r, destination, func(e *configentry.ServiceIntentions) error {
 		e.Remove(source, "")
 		return nil
 	})
@@ -474,7 +475,7 @@ func legacy(r *api.Request) (given, configentry.IntentionSource, error) {
 	return in, s, nil
 }
 
-func createIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
+func (w writes) createIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	in, s, err := legacy(r)
 	if err != nil {
 		return nil, nil, err
@@ -484,14 +485,14 @@ func createIntention(v *state.View, r *api.Request) (catalog.Command, any, error
 	}
 	now := time.Now().UTC()
 	s.LegacyID, s.LegacyCreateTime, s.LegacyUpdateTime = uuid.NewString(), &now, &now
-	cmd, err := edit(v, r, in.DestinationName, func(e *configentry.ServiceIntentions) error {
+	cmd, err := w.edit(v, r, in.DestinationName, func(e *configentry.ServiceIntentions) error {
 		e.Sources = append(e.Sources, s)
 		return nil
 	})
 	return cmd, created{s.LegacyID}, err
 }
 
-func replaceIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
+func (w writes) replaceIntention(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	old, err := changeable(v, r, "modify")
 	if err != nil {
 		return nil, nil, err
@@ -505,7 +506,7 @@ func replaceIntention(v *state.View, r *api.Request) (catalog.Command, any, erro
 	}
 	now := time.Now().UTC()
 	s.LegacyID, s.LegacyCreateTime, s.LegacyUpdateTime = old.ID, old.CreatedAt, &now
-	cmd, err := edit(v, r, old.DestinationName, func(e *configentry.ServiceIntentions) error {
+	cmd, err := w.edit(v, r, old.DestinationName, func(e *configentry.ServiceIntentions) error {
 		e.Remove(old.SourceName, old.SourcePeer)
 		e.Sources = append(e.Sources, s)
 		return nil
@@ -525,12 +526,12 @@ func changeable(v *state.View, r *api.Request, verb string) (intention, error) {
 	return old, err
 }
 
-func removeIntentionByID(v *state.View, r *api.Request) (catalog.Command, any, error) {
+func (w writes) removeIntentionByID(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	old, err := changeable(v, r, "delete")
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd, err := edit(v, r, old.DestinationName, func(e *configentry.ServiceIntentions) error {
+	cmd, err := w.edit(v, r, old.DestinationName, func(e *configentry.ServiceIntentions) error {
 		e.Remove(old.SourceName, old.SourcePeer)
 		return nil
 	})

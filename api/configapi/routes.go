@@ -15,17 +15,21 @@ import (
 
 // Routes gives the rows of an agent in a datacenter.
 func Routes(datacenter string) []api.Route {
-	return slices.Concat(entryRoutes(), intentionRoutes(), chainRoutes(datacenter))
+	return slices.Concat(entryRoutes(datacenter), intentionRoutes(datacenter), chainRoutes(datacenter))
 }
 
-func entryRoutes() []api.Route {
+// writes is what the rows hang on that write entries.
+type writes struct{ datacenter string }
+
+func entryRoutes(datacenter string) []api.Route {
+	w := writes{datacenter}
 	cas := api.Param{Name: "cas", Doc: "only if the entry's ModifyIndex is this, or with 0 if there is none"}
 	return []api.Route{
 		{
 			Method: http.MethodPut, Path: "/v1/config", Kind: api.Write,
 			Doc:    "Creates a config entry, or replaces it.",
 			Params: []api.Param{cas},
-			Body:   map[string]any{}, Answer: true, Command: put, Render: met,
+			Body:   map[string]any{}, Answer: true, Edit: w.put,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/config/{kind}", Kind: api.Read,
@@ -41,7 +45,7 @@ func entryRoutes() []api.Route {
 			Method: http.MethodDelete, Path: "/v1/config/{kind}/{name}", Kind: api.Write,
 			Doc:    "Deletes a config entry.",
 			Params: []api.Param{{Name: "cas", Doc: "only if the entry's ModifyIndex is this"}},
-			Answer: api.OneOf{true, map[string]any{}}, Command: remove, Render: removed,
+			Answer: api.OneOf{true, map[string]any{}}, Edit: w.remove,
 		},
 	}
 }
@@ -74,20 +78,40 @@ func may(az acl.Authorizer, kind, name string, access acl.Access) error {
 	return acl.Check(az, resource, name, access)
 }
 
-// put makes the command that sets an entry.
-func put(r *api.Request) (catalog.Command, error) {
+// put makes the command that sets an entry. It takes effect only if the entry is still
+// what it was compared with, and with the others checked.
+func (w writes) put(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	e, err := configentry.Decode(r.Body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	cmd := &catalog.SetConfig{Verb: catalog.ConfigSet, Kind: e.Kind, Name: e.Name, Body: e.Body}
-	if r.Has("cas") {
-		cmd.Verb = catalog.ConfigCAS
-		if cmd.Index, err = index(r); err != nil {
-			return nil, err
-		}
+	if err := may(r.Authz, e.Kind, e.Name, acl.Write); err != nil {
+		return nil, nil, err
 	}
-	return cmd, may(r.Authz, e.Kind, e.Name, acl.Write)
+	cmd := &catalog.SetConfig{Verb: catalog.ConfigCAS, Kind: e.Kind, Name: e.Name, Body: e.Body}
+	old := v.ConfigEntry(e.Kind, e.Name)
+	if old != nil {
+		cmd.Index = old.ModifyIndex
+	}
+	met, err := meets(r, cmd.Index)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case old != nil && old.Same(e):
+		return nil, true, nil // whatever the index, as in Consul
+	case !met:
+		return nil, false, nil
+	}
+	return cmd, true, proposal{v, e.Kind, e.Name, e}.fault(w.datacenter)
+}
+
+// meets says whether an entry's index is that of ?cas, if there is one.
+func meets(r *api.Request, modified uint64) (bool, error) {
+	if !r.Has("cas") {
+		return true, nil
+	}
+	want, err := index(r)
+	return want == modified, err
 }
 
 // index is the value of ?cas.
@@ -99,34 +123,39 @@ func index(r *api.Request) (uint64, error) {
 	return n, nil
 }
 
-func met(_ *api.Request, met any) any { return met }
-
-// remove makes the command that deletes an entry.
-func remove(r *api.Request) (catalog.Command, error) {
+// remove makes the command that deletes an entry. As Consul does, it answers with an
+// empty object to what has no condition.
+func (w writes) remove(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	kind, name := r.Var("kind"), r.Var("name")
 	if err := configentry.CheckKind(kind); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if name == "" {
-		return nil, catalog.Errorf(catalog.NotFound, "Must provide both a kind and name to delete")
+		return nil, nil, catalog.Errorf(catalog.NotFound, "Must provide both a kind and name to delete")
 	}
-	cmd := &catalog.SetConfig{Verb: catalog.ConfigDelete, Kind: kind, Name: name}
+	if err := may(r.Authz, kind, name, acl.Write); err != nil {
+		return nil, nil, err
+	}
+	var answer any = map[string]any{}
 	if r.Has("cas") {
-		var err error
-		cmd.Verb = catalog.ConfigDeleteCAS
-		if cmd.Index, err = index(r); err != nil {
-			return nil, err
-		}
+		answer = true
 	}
-	return cmd, may(r.Authz, kind, name, acl.Write)
-}
-
-// removed answers as Consul does: with an empty object to what has no condition.
-func removed(r *api.Request, met any) any {
-	if r.Has("cas") {
-		return met
+	old := v.ConfigEntry(kind, name)
+	modified := uint64(0)
+	if old != nil {
+		modified = old.ModifyIndex
 	}
-	return map[string]any{}
+	met, err := meets(r, modified)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case old == nil:
+		return nil, answer, nil // it is gone already, whatever the index
+	case !met:
+		return nil, false, nil
+	}
+	cmd := &catalog.SetConfig{Verb: catalog.ConfigDeleteCAS, Kind: kind, Name: name, Index: old.ModifyIndex}
+	return cmd, answer, proposal{v, kind, name, nil}.fault(w.datacenter)
 }
 
 func list(v *state.View, r *api.Request) (any, error) {

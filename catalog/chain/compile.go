@@ -79,18 +79,29 @@ func (c *compiler) protocolOf(service string) (string, error) {
 	return cmp.Or(c.request.OverrideProtocol, defaults.Protocol, strings.ToLower(all), "tcp"), nil
 }
 
-// routable says whether requests of the chain's protocol can be told apart.
-func (c *compiler) routable() bool {
-	return slices.Contains([]string{"http", "http2", "grpc"}, c.protocol)
+// Protocol is what a service speaks, by its service-defaults or those of all.
+func Protocol(entries Entries, service string) (string, error) {
+	c := &compiler{entries: entries}
+	proxies, _, err := read[configentry.ProxyDefaults](c, configentry.KindProxyDefaults, configentry.ProxyDefaultsName)
+	if err != nil {
+		return "", err
+	}
+	c.proxies = *proxies
+	return c.protocolOf(service)
+}
+
+// Routable says whether requests of a protocol can be told apart.
+func Routable(protocol string) bool {
+	return slices.Contains([]string{"http", "http2", "grpc"}, protocol)
 }
 
 // used says whether a router or a splitter that there is takes part. One that can't
 // is a fault, unless an override is what keeps it out.
 func (c *compiler) used(found bool) (bool, error) {
-	if found && !c.routable() && c.request.OverrideProtocol == "" {
+	if found && !Routable(c.protocol) && c.request.OverrideProtocol == "" {
 		return false, fault("discovery chain %q uses a protocol %q that does not permit advanced routing or splitting behavior", c.request.Service, c.protocol)
 	}
-	return found && c.routable(), nil
+	return found && Routable(c.protocol), nil
 }
 
 // here is a service in the datacenter of the request.
