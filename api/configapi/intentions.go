@@ -3,7 +3,6 @@ package configapi
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -458,18 +457,18 @@ func legacy(r *api.Request) (given, configentry.IntentionSource, error) {
 	if err != nil {
 		return in, s, err
 	}
-	var faults []error
+	var faults []string
 	if in.Action != configentry.Allow && in.Action != configentry.Deny {
-		faults = append(faults, fmt.Errorf("Action must be set to 'allow' or 'deny'"))
+		faults = append(faults, "Action must be set to 'allow' or 'deny'")
 	}
 	if len(in.Permissions) > 0 {
-		faults = append(faults, fmt.Errorf("Permissions must not be set when using the legacy APIs"))
+		faults = append(faults, "Permissions must not be set when using the legacy APIs")
 	}
 	if in.SourceName == "" || in.DestinationName == "" {
-		faults = append(faults, fmt.Errorf("SourceName and DestinationName must be set"))
+		faults = append(faults, "SourceName and DestinationName must be set")
 	}
 	if len(faults) > 0 {
-		return in, s, catalog.Wrap(catalog.Invalid, errors.Join(faults...))
+		return in, s, catalog.Errorf(catalog.Invalid, "%s", strings.Join(faults, "\n"))
 	}
 	s.LegacyMeta = in.Meta
 	return in, s, nil

@@ -60,7 +60,7 @@ func (e *APIGateway) normalize() {
 
 func (e *APIGateway) validate() error {
 	if len(e.Listeners) == 0 {
-		return fmt.Errorf("api gateway must have at least one listener")
+		return wrong("api gateway must have at least one listener")
 	}
 	if err := e.named(); err != nil {
 		return err
@@ -68,22 +68,22 @@ func (e *APIGateway) validate() error {
 	for i, l := range e.Listeners {
 		switch {
 		case !listenerName.MatchString(l.Name):
-			return fmt.Errorf("listener name %q is invalid, must be at least 1 character and contain only letters, numbers, or dashes", l.Name)
+			return wrong("listener name %q is invalid, must be at least 1 character and contain only letters, numbers, or dashes", l.Name)
 		case slices.ContainsFunc(e.Listeners[:i], func(o APIListener) bool { return o.Name == l.Name }):
-			return fmt.Errorf("found multiple listeners with the name %q", l.Name)
+			return wrong("found multiple listeners with the name %q", l.Name)
 		case l.Protocol != "tcp" && l.Protocol != "http":
-			return fmt.Errorf("unsupported listener protocol %q, must be one of 'tcp', or 'http'", l.Protocol)
+			return wrong("unsupported listener protocol %q, must be one of 'tcp', or 'http'", l.Protocol)
 		case l.Protocol == "tcp" && l.Hostname != "":
-			return fmt.Errorf("hostname specification is not supported when using TCP")
+			return wrong("hostname specification is not supported when using TCP")
 		case l.Port < 1 || l.Port > 65535:
-			return fmt.Errorf("listener port %d not in the range 1-65535", l.Port)
+			return wrong("listener port %d not in the range 1-65535", l.Port)
 		}
 		for _, c := range l.TLS.Certificates {
 			if c.Kind != KindInlineCertificate && c.Kind != KindFileCertificate {
-				return fmt.Errorf("unsupported certificate kind: %q, must be 'file-system-certificate' or 'inline-certificate'", c.Kind)
+				return wrong("unsupported certificate kind: %q, must be 'file-system-certificate' or 'inline-certificate'", c.Kind)
 			}
 			if c.Name == "" {
-				return fmt.Errorf("certificate reference must have a name")
+				return wrong("certificate reference must have a name")
 			}
 		}
 		if err := checkTLS(l.TLS.MinVersion, l.TLS.MaxVersion, l.TLS.CipherSuites); err != nil {
@@ -205,7 +205,7 @@ func (e *HTTPRoute) validate() error {
 	for i, r := range e.Rules {
 		for j, m := range r.Matches {
 			if fault := m.fault(); fault != "" {
-				return fmt.Errorf("Rule[%d], Match[%d], %s", i, j, fault)
+				return wrong("Rule[%d], Match[%d], %s", i, j, fault)
 			}
 		}
 	}
@@ -214,14 +214,14 @@ func (e *HTTPRoute) validate() error {
 
 func checkRoute(name string, parents []Reference) error {
 	if name == "" {
-		return fmt.Errorf("serviceName is required")
+		return wrong("serviceName is required")
 	}
 	for i, p := range parents {
 		if p.Kind != KindAPIGateway {
-			return fmt.Errorf("unsupported parent kind: %q, must be 'api-gateway'", p.Kind)
+			return wrong("unsupported parent kind: %q, must be 'api-gateway'", p.Kind)
 		}
 		if slices.Contains(parents[:i], p) {
-			return fmt.Errorf("route parents must be unique")
+			return wrong("route parents must be unique")
 		}
 	}
 	return nil
@@ -274,7 +274,7 @@ func (e *TCPRoute) normalize() { normalizeParents(e.Parents) }
 
 func (e *TCPRoute) validate() error {
 	if len(e.Services) > 1 {
-		return fmt.Errorf("tcp-route currently only supports one service")
+		return wrong("tcp-route currently only supports one service")
 	}
 	return checkRoute(e.Name, e.Parents)
 }
@@ -291,10 +291,10 @@ func (e *InlineCertificate) normalize() {}
 
 func (e *InlineCertificate) validate() error {
 	if block, _ := pem.Decode([]byte(e.PrivateKey)); block == nil {
-		return fmt.Errorf("failed to parse private key PEM")
+		return wrong("failed to parse private key PEM")
 	}
 	if block, _ := pem.Decode([]byte(e.Certificate)); block == nil {
-		return fmt.Errorf("failed to parse certificate PEM")
+		return wrong("failed to parse certificate PEM")
 	}
 	if _, err := tls.X509KeyPair([]byte(e.Certificate), []byte(e.PrivateKey)); err != nil {
 		return err

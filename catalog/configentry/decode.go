@@ -33,7 +33,7 @@ func (h *Head) head() *Head { return h }
 // named says that an entry lacks a name, in the words that Consul has for the kind.
 func (h *Head) named() error {
 	if h.Name == "" {
-		return fmt.Errorf("Name is required")
+		return wrong("Name is required")
 	}
 	return nil
 }
@@ -196,6 +196,11 @@ func Read[T any](e *catalog.ConfigEntry) (*T, error) {
 	return fields, nil
 }
 
+// wrong says what is wrong with an entry, in the words that Consul has for it.
+func wrong(format string, args ...any) error {
+	return catalog.Errorf(catalog.Invalid, format, args...)
+}
+
 func undecodable(format string, args ...any) error {
 	return catalog.Errorf(catalog.Invalid, "Request decoding failed: "+format, args...)
 }
@@ -209,5 +214,5 @@ func several(faults []string) error {
 	if n := len(faults); n > 1 {
 		what = fmt.Sprintf("%d errors occurred", n)
 	}
-	return fmt.Errorf("%s:\n\t* %s\n\n", what, strings.Join(faults, "\n\t* "))
+	return wrong("%s:\n\t* %s\n\n", what, strings.Join(faults, "\n\t* "))
 }

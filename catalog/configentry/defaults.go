@@ -94,7 +94,7 @@ func (e *ServiceDefaults) validate() error {
 	case e.Name == "":
 		return e.named()
 	case e.Name == "*":
-		return fmt.Errorf("service-defaults name must be the name of a service, and not a wildcard")
+		return wrong("service-defaults name must be the name of a service, and not a wildcard")
 	}
 	if err := checkMutualTLSMode(e.MutualTLSMode); err != nil {
 		return err
@@ -135,7 +135,7 @@ func validBalance(b string) bool { return b == "" || b == "exact_balance" }
 
 func checkMutualTLSMode(mode string) error {
 	if !slices.Contains([]string{"", "strict", "permissive"}, mode) {
-		return fmt.Errorf(`Invalid MutualTLSMode %q. Must be one of "", "strict", or "permissive".`, mode)
+		return wrong(`Invalid MutualTLSMode %q. Must be one of "", "strict", or "permissive".`, mode)
 	}
 	return nil
 }
@@ -143,11 +143,11 @@ func checkMutualTLSMode(mode string) error {
 func (u *UpstreamConfig) validate(named bool) error {
 	switch {
 	case named && u.Name == "":
-		return fmt.Errorf("Name is required")
+		return wrong("Name is required")
 	case named && u.Name == "*":
-		return fmt.Errorf("Wildcard name is not supported")
+		return wrong("Wildcard name is not supported")
 	case !named && u.Name != "":
-		return fmt.Errorf("Name must be empty")
+		return wrong("Name must be empty")
 	}
 	var faults []string
 	if p := u.PassiveHealthCheck; p != nil {
@@ -250,7 +250,7 @@ func (e *ProxyDefaults) normalize() {
 
 func (e *ProxyDefaults) validate() error {
 	if e.Name != ProxyDefaultsName {
-		return fmt.Errorf("invalid name (%q), only %q is supported", e.Name, ProxyDefaultsName)
+		return wrong("invalid name (%q), only %q is supported", e.Name, ProxyDefaultsName)
 	}
 	if err := checkMutualTLSMode(e.MutualTLSMode); err != nil {
 		return err
@@ -259,10 +259,10 @@ func (e *ProxyDefaults) validate() error {
 		return err
 	}
 	if p := e.FailoverPolicy; p != nil && !slices.Contains([]string{"", "sequential", "order-by-locality"}, p.Mode) {
-		return fmt.Errorf("Failover-policy mode must be one of '', 'sequential', or 'order-by-locality'")
+		return wrong("Failover-policy mode must be one of '', 'sequential', or 'order-by-locality'")
 	}
 	if len(e.PrioritizeByLocality) > 0 {
-		return fmt.Errorf("Prioritize-by-locality requires Consul Enterprise ")
+		return wrong("Prioritize-by-locality requires Consul Enterprise ")
 	}
 	return several(extensionFaults(e.EnvoyExtensions))
 }
@@ -270,16 +270,16 @@ func (e *ProxyDefaults) validate() error {
 func checkAccessLogs(l *catalog.AccessLogs) error {
 	switch {
 	case !slices.Contains([]string{"", "stdout", "stderr", "file"}, l.Type):
-		return fmt.Errorf("invalid access log type: %s", l.Type)
+		return wrong("invalid access log type: %s", l.Type)
 	case l.Type == "file" && l.Path == "":
-		return fmt.Errorf("path must be specified when using file type access logs")
+		return wrong("path must be specified when using file type access logs")
 	case l.Type != "file" && l.Path != "":
-		return fmt.Errorf("path is only valid for file type access logs")
+		return wrong("path is only valid for file type access logs")
 	case l.JSONFormat != "" && l.TextFormat != "":
-		return fmt.Errorf("cannot specify both access log JSONFormat and TextFormat")
+		return wrong("cannot specify both access log JSONFormat and TextFormat")
 	case l.JSONFormat != "":
 		if err := json.Unmarshal([]byte(l.JSONFormat), new(any)); err != nil {
-			return fmt.Errorf("invalid access log json for JSON format: %w", err)
+			return wrong("invalid access log json for JSON format: %v", err)
 		}
 	}
 	return nil

@@ -110,29 +110,29 @@ func (e *ServiceResolver) validate() error {
 		return err
 	}
 	if len(e.PrioritizeByLocality) > 0 {
-		return fmt.Errorf("Prioritize-by-locality requires Consul Enterprise ")
+		return wrong("Prioritize-by-locality requires Consul Enterprise ")
 	}
 	for name, s := range e.Subsets {
 		switch {
 		case name == "":
-			return fmt.Errorf("Subset defined with empty name")
+			return wrong("Subset defined with empty name")
 		case len(name) > 63 || !subsetName.MatchString(name):
-			return fmt.Errorf("Subset %q is invalid: must be 63 characters or fewer, begin or end with lower case alphanumeric characters, and contain lower case alphanumeric characters or '-' in between", name)
+			return wrong("Subset %q is invalid: must be 63 characters or fewer, begin or end with lower case alphanumeric characters, and contain lower case alphanumeric characters or '-' in between", name)
 		}
 		if s.Filter == "" {
 			continue
 		}
 		if _, err := bexpr.CreateEvaluator(s.Filter); err != nil {
-			return fmt.Errorf("Filter for subset %q is not a valid expression: %w", name, err)
+			return wrong("Filter for subset %q is not a valid expression: %v", name, err)
 		}
 	}
 	isSubset := func(name string) bool { _, ok := e.Subsets[name]; return name == "" || ok }
 	if !isSubset(e.DefaultSubset) {
-		return fmt.Errorf("DefaultSubset %q is not a valid subset", e.DefaultSubset)
+		return wrong("DefaultSubset %q is not a valid subset", e.DefaultSubset)
 	}
 	if e.Redirect != nil {
 		if len(e.Failover) > 0 {
-			return fmt.Errorf("Redirect and Failover cannot both be set")
+			return wrong("Redirect and Failover cannot both be set")
 		}
 		if err := e.Redirect.validate(); err != nil {
 			return err
@@ -140,20 +140,20 @@ func (e *ServiceResolver) validate() error {
 	}
 	for subset, f := range e.Failover {
 		if subset != "*" && (subset == "" || !isSubset(subset)) {
-			return fmt.Errorf("Bad Failover[%q]: not a valid subset subset", subset)
+			return wrong("Bad Failover[%q]: not a valid subset subset", subset)
 		}
 		if fault := f.fault(); fault != "" {
-			return fmt.Errorf("Bad Failover[%q]%s", subset, fault)
+			return wrong("Bad Failover[%q]%s", subset, fault)
 		}
 		if f.ServiceSubset != "" && (f.Service == "" || f.Service == e.Name) && !isSubset(f.ServiceSubset) {
-			return fmt.Errorf("Bad Failover[%q].ServiceSubset %q is not a valid subset of %q", subset, f.ServiceSubset, e.Name)
+			return wrong("Bad Failover[%q].ServiceSubset %q is not a valid subset of %q", subset, f.ServiceSubset, e.Name)
 		}
 	}
 	if e.ConnectTimeout < 0 {
-		return fmt.Errorf("Bad ConnectTimeout '%s', must be >= 0", time.Duration(e.ConnectTimeout))
+		return wrong("Bad ConnectTimeout '%s', must be >= 0", time.Duration(e.ConnectTimeout))
 	}
 	if e.RequestTimeout < 0 {
-		return fmt.Errorf("Bad RequestTimeout '%s', must be >= 0", time.Duration(e.RequestTimeout))
+		return wrong("Bad RequestTimeout '%s', must be >= 0", time.Duration(e.RequestTimeout))
 	}
 	if e.LoadBalancer != nil {
 		return e.LoadBalancer.validate()
@@ -164,17 +164,17 @@ func (e *ServiceResolver) validate() error {
 func (r *Redirect) validate() error {
 	switch {
 	case *r == (Redirect{}):
-		return fmt.Errorf("Redirect is empty")
+		return wrong("Redirect is empty")
 	case r.SamenessGroup != "":
-		return fmt.Errorf("Redirect.SamenessGroup requires Consul Enterprise")
+		return wrong("Redirect.SamenessGroup requires Consul Enterprise")
 	case r.Namespace != "" || r.Partition != "":
-		return fmt.Errorf("Redirect.Namespace and Redirect.Partition require Consul Enterprise")
+		return wrong("Redirect.Namespace and Redirect.Partition require Consul Enterprise")
 	case r.ServiceSubset != "" && r.Service == "":
-		return fmt.Errorf("Redirect.ServiceSubset defined without Redirect.Service")
+		return wrong("Redirect.ServiceSubset defined without Redirect.Service")
 	case r.Peer != "" && r.ServiceSubset != "":
-		return fmt.Errorf("Redirect.Peer cannot be set with Redirect.ServiceSubset")
+		return wrong("Redirect.Peer cannot be set with Redirect.ServiceSubset")
 	case r.Peer != "" && r.Datacenter != "":
-		return fmt.Errorf("Redirect.Peer cannot be set with Redirect.Datacenter")
+		return wrong("Redirect.Peer cannot be set with Redirect.Datacenter")
 	}
 	return nil
 }
@@ -215,17 +215,17 @@ func (l *LoadBalancer) validate() error {
 	hashed := l.Policy == "ring_hash" || l.Policy == "maglev"
 	switch {
 	case !hashed && !slices.Contains([]string{"", "random", "round_robin", "least_request"}, l.Policy):
-		return fmt.Errorf("Bad LoadBalancer policy: %q is not supported", l.Policy)
+		return wrong("Bad LoadBalancer policy: %q is not supported", l.Policy)
 	case l.RingHashConfig != nil && l.Policy != "ring_hash":
-		return fmt.Errorf("Bad LoadBalancer configuration. RingHashConfig specified for incompatible load balancing policy %q", l.Policy)
+		return wrong("Bad LoadBalancer configuration. RingHashConfig specified for incompatible load balancing policy %q", l.Policy)
 	case l.LeastRequestConfig != nil && l.Policy != "least_request":
-		return fmt.Errorf("Bad LoadBalancer configuration. LeastRequestConfig specified for incompatible load balancing policy %q", l.Policy)
+		return wrong("Bad LoadBalancer configuration. LeastRequestConfig specified for incompatible load balancing policy %q", l.Policy)
 	case len(l.HashPolicies) > 0 && !hashed:
-		return fmt.Errorf("Bad LoadBalancer configuration: HashPolicies specified for non-hash-based Policy: %q", l.Policy)
+		return wrong("Bad LoadBalancer configuration: HashPolicies specified for non-hash-based Policy: %q", l.Policy)
 	}
 	for i, p := range l.HashPolicies {
 		if fault := p.fault(); fault != "" {
-			return fmt.Errorf("Bad LoadBalancer HashPolicy[%d]: %s", i, fault)
+			return wrong("Bad LoadBalancer HashPolicy[%d]: %s", i, fault)
 		}
 	}
 	return nil
@@ -289,13 +289,13 @@ func (e *ServiceSplitter) validate() error {
 		return err
 	}
 	if len(e.Splits) == 0 {
-		return fmt.Errorf("no splits configured")
+		return wrong("no splits configured")
 	}
 	sum := 0
 	seen := make(map[[2]string]bool)
 	for _, s := range e.Splits {
 		if w := hundredths(s.Weight); w < 0 || w > 100*100 {
-			return fmt.Errorf("the weight of a split must be from 0 to 100, not %f", s.Weight)
+			return wrong("the weight of a split must be from 0 to 100, not %f", s.Weight)
 		}
 		sum += hundredths(s.Weight)
 		service := s.Service
@@ -303,13 +303,13 @@ func (e *ServiceSplitter) validate() error {
 			service = e.Name
 		}
 		if at := [2]string{service, s.ServiceSubset}; seen[at] {
-			return fmt.Errorf("split destination occurs more than once: service=%q, subset=%q, namespace=\"\", partition=\"\"", service, s.ServiceSubset)
+			return wrong("split destination occurs more than once: service=%q, subset=%q, namespace=\"\", partition=\"\"", service, s.ServiceSubset)
 		} else {
 			seen[at] = true
 		}
 	}
 	if sum != 100*100 {
-		return fmt.Errorf("the sum of all split weights must be 100, not %f", float32(sum)/100)
+		return wrong("the sum of all split weights must be 100, not %f", float32(sum)/100)
 	}
 	return nil
 }
@@ -397,7 +397,7 @@ func (e *ServiceRouter) validate() error {
 	}
 	for i, r := range e.Routes {
 		if fault := r.fault(); fault != "" {
-			return fmt.Errorf("Route[%d] %s", i, fault)
+			return wrong("Route[%d] %s", i, fault)
 		}
 	}
 	return nil

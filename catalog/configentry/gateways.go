@@ -1,7 +1,6 @@
 package configentry
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -86,7 +85,7 @@ func (e *IngressGateway) validate() error {
 	ports := make(map[int]bool)
 	for _, l := range e.Listeners {
 		if ports[l.Port] {
-			return fmt.Errorf("port %d declared on two listeners", l.Port)
+			return wrong("port %d declared on two listeners", l.Port)
 		}
 		ports[l.Port] = true
 		if err := l.validate(); err != nil {
@@ -98,14 +97,14 @@ func (e *IngressGateway) validate() error {
 
 func (l *IngressListener) validate() error {
 	on := func(format string, args ...any) error {
-		return fmt.Errorf(format+" (listener on port %d)", append(args, l.Port)...)
+		return wrong(format+" (listener on port %d)", append(args, l.Port)...)
 	}
 	if !slices.Contains([]string{"tcp", "http", "http2", "grpc"}, l.Protocol) {
-		return fmt.Errorf("protocol must be 'tcp', 'http', 'http2', or 'grpc'. '%s' is an unsupported protocol", l.Protocol)
+		return wrong("protocol must be 'tcp', 'http', 'http2', or 'grpc'. '%s' is an unsupported protocol", l.Protocol)
 	}
 	switch {
 	case len(l.Services) == 0:
-		return fmt.Errorf("No service declared for listener with port %d", l.Port)
+		return wrong("No service declared for listener with port %d", l.Port)
 	case l.Protocol == "tcp" && len(l.Services) > 1:
 		return on("Multiple services per listener are only supported for L7 protocols, 'http', 'grpc' and 'http2'")
 	}
@@ -120,7 +119,7 @@ func (l *IngressListener) validate() error {
 		case s.Name == "":
 			return on("Service name cannot be blank")
 		case s.Name == "*" && l.Protocol != "http":
-			return fmt.Errorf("Wildcard service name is only valid for protocol = 'http' (listener on port %d)", l.Port)
+			return wrong("Wildcard service name is only valid for protocol = 'http' (listener on port %d)", l.Port)
 		case slices.ContainsFunc(l.Services[:i], func(o IngressService) bool { return o.Name == s.Name }):
 			return on("Service %s cannot be added multiple times", s.Name)
 		case l.Protocol == "tcp" && len(s.Hosts) > 0:
@@ -128,9 +127,9 @@ func (l *IngressListener) validate() error {
 		case s.Name == "*" && len(s.Hosts) > 0:
 			return on("Associating hosts to a wildcard service is not supported")
 		case l.Protocol == "tcp" && s.RequestHeaders != nil:
-			return fmt.Errorf("request headers only valid for http, http2 and grpc protocols (service %q on listener on port %d)", s.Name, l.Port)
+			return wrong("request headers only valid for http, http2 and grpc protocols (service %q on listener on port %d)", s.Name, l.Port)
 		case l.Protocol == "tcp" && s.ResponseHeaders != nil:
-			return fmt.Errorf("response headers only valid for http, http2 and grpc protocols (service %q on listener on port %d)", s.Name, l.Port)
+			return wrong("response headers only valid for http, http2 and grpc protocols (service %q on listener on port %d)", s.Name, l.Port)
 		}
 		for _, h := range s.Hosts {
 			if hosts[h] {
@@ -138,7 +137,7 @@ func (l *IngressListener) validate() error {
 			}
 			hosts[h] = true
 			if strings.Contains(strings.TrimPrefix(h, "*"), "*") || strings.HasPrefix(h, "*") && h != "*" && h[1] != '.' {
-				return fmt.Errorf("Host %q is not valid, a wildcard specifier is only allowed as the leftmost label", h)
+				return wrong("Host %q is not valid, a wildcard specifier is only allowed as the leftmost label", h)
 			}
 		}
 	}
@@ -162,19 +161,19 @@ var cipherSuites = []string{
 func checkTLS(lowest, highest string, suites []string) error {
 	for _, v := range []string{lowest, highest} {
 		if v != "" && v != "TLS_AUTO" && !slices.Contains(tlsVersions, v) {
-			return fmt.Errorf("no matching TLS version found for %s, please specify one of [TLS_AUTO, TLSv1_0, TLSv1_1, TLSv1_2, TLSv1_3]", v)
+			return wrong("no matching TLS version found for %s, please specify one of [TLS_AUTO, TLSv1_0, TLSv1_1, TLSv1_2, TLSv1_3]", v)
 		}
 	}
 	from, to := slices.Index(tlsVersions, lowest), slices.Index(tlsVersions, highest)
 	if to >= 0 && to < from {
-		return fmt.Errorf("configuring max version %s less than the configured min version %s is invalid", highest, lowest)
+		return wrong("configuring max version %s less than the configured min version %s is invalid", highest, lowest)
 	}
 	if len(suites) > 0 && lowest == "TLSv1_3" {
-		return fmt.Errorf("configuring CipherSuites is only applicable to connections negotiated with TLS 1.2 or earlier, TLSMinVersion is set to %s", lowest)
+		return wrong("configuring CipherSuites is only applicable to connections negotiated with TLS 1.2 or earlier, TLSMinVersion is set to %s", lowest)
 	}
 	for _, s := range suites {
 		if !slices.Contains(cipherSuites, s) {
-			return fmt.Errorf("no matching Envoy TLS cipher suite found for %s", s)
+			return wrong("no matching Envoy TLS cipher suite found for %s", s)
 		}
 	}
 	return nil
@@ -202,16 +201,16 @@ func (e *TerminatingGateway) normalize() {}
 
 func (e *TerminatingGateway) validate() error {
 	if e.Name == "" {
-		return fmt.Errorf("serviceName is required")
+		return wrong("serviceName is required")
 	}
 	for i, s := range e.Services {
 		switch {
 		case s.Name == "":
-			return fmt.Errorf("Service name cannot be blank.")
+			return wrong("Service name cannot be blank.")
 		case slices.ContainsFunc(e.Services[:i], func(o LinkedService) bool { return o.Name == s.Name }):
-			return fmt.Errorf("Service %q was specified more than once within a namespace", s.Name)
+			return wrong("Service %q was specified more than once within a namespace", s.Name)
 		case (s.CertFile != "" || s.KeyFile != "") && set(s.CAFile, s.CertFile, s.KeyFile) < 3:
-			return fmt.Errorf("Service %q must have a CertFile, CAFile, and KeyFile specified for TLS origination", s.Name)
+			return wrong("Service %q must have a CertFile, CAFile, and KeyFile specified for TLS origination", s.Name)
 		}
 	}
 	return nil

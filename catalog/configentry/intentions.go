@@ -147,7 +147,7 @@ func (e *ServiceIntentions) validate() error {
 		return err
 	}
 	if partly(e.Name) {
-		return fmt.Errorf("Name: wildcard character '*' cannot be used with partial values")
+		return wrong("Name: wildcard character '*' cannot be used with partial values")
 	}
 	if e.JWT != nil {
 		for _, p := range e.JWT.Providers {
@@ -157,14 +157,14 @@ func (e *ServiceIntentions) validate() error {
 		}
 	}
 	if len(e.Sources) == 0 {
-		return fmt.Errorf("At least one source is required")
+		return wrong("At least one source is required")
 	}
 	for i, s := range e.Sources {
 		if fault := s.fault(e.Name == Wildcard); fault != "" {
-			return fmt.Errorf("Sources[%d]%s", i, fault)
+			return wrong("Sources[%d]%s", i, fault)
 		}
 		if slices.ContainsFunc(e.Sources[:i], func(o IntentionSource) bool { return o.Name == s.Name && o.Peer == s.Peer }) {
-			return fmt.Errorf("Sources[%d] defines %q more than once", i, s.Name)
+			return wrong("Sources[%d] defines %q more than once", i, s.Name)
 		}
 	}
 	return nil

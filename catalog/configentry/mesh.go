@@ -2,7 +2,6 @@ package configentry
 
 import (
 	"encoding/base64"
-	"fmt"
 	"net/url"
 	"slices"
 	"time"
@@ -64,7 +63,7 @@ func (e *Mesh) validate() error {
 			continue
 		}
 		if err := checkTLS(d.tls.TLSMinVersion, d.tls.TLSMaxVersion, d.tls.CipherSuites); err != nil {
-			return fmt.Errorf("error in %s TLS configuration: %w", d.name, err)
+			return wrong("error in %s TLS configuration: %v", d.name, err)
 		}
 	}
 	return nil
@@ -94,23 +93,23 @@ func (e *ExportedServices) normalize() {}
 
 func (e *ExportedServices) validate() error {
 	if e.Name != "default" {
-		return fmt.Errorf("exported-services Name must be %q", "default")
+		return wrong("exported-services Name must be %q", "default")
 	}
 	for i, s := range e.Services {
 		switch {
 		case s.Name == "":
-			return fmt.Errorf("Services[%d]: service name cannot be empty", i)
+			return wrong("Services[%d]: service name cannot be empty", i)
 		case len(s.Consumers) == 0:
-			return fmt.Errorf("Services[%d]: must have at least one consumer", i)
+			return wrong("Services[%d]: must have at least one consumer", i)
 		}
 		for j, c := range s.Consumers {
 			switch {
 			case c.Peer == "*":
-				return fmt.Errorf("Services[%d].Consumers[%d]: exporting to all peers (wildcard) is not supported", i, j)
+				return wrong("Services[%d].Consumers[%d]: exporting to all peers (wildcard) is not supported", i, j)
 			case c.SamenessGroup != "":
-				return fmt.Errorf("Services[%d].Consumers[%d]: sameness-groups are an enterprise-only feature", i, j)
+				return wrong("Services[%d].Consumers[%d]: sameness-groups are an enterprise-only feature", i, j)
 			case set(c.Peer, c.Partition) > 1:
-				return fmt.Errorf("Services[%d].Consumers[%d]: must define at most one of Peer or Partition", i, j)
+				return wrong("Services[%d].Consumers[%d]: must define at most one of Peer or Partition", i, j)
 			}
 		}
 	}
@@ -215,7 +214,7 @@ func (e *JWTProvider) validate() error {
 		return err
 	}
 	if e.JSONWebKeySet == nil {
-		return fmt.Errorf("JSONWebKeySet is required")
+		return wrong("JSONWebKeySet is required")
 	}
 	if err := e.JSONWebKeySet.validate(); err != nil {
 		return err
@@ -237,33 +236,33 @@ func (e *JWTProvider) validate() error {
 		return err
 	}
 	if e.Forwarding != nil && e.Forwarding.HeaderName == "" {
-		return fmt.Errorf("Header name required for forwarding config")
+		return wrong("Header name required for forwarding config")
 	}
 	return nil
 }
 
 func (k *JSONWebKeySet) validate() error {
 	if (k.Local == nil) == (k.Remote == nil) {
-		return fmt.Errorf("must specify exactly one of Local or Remote JSON Web key set")
+		return wrong("must specify exactly one of Local or Remote JSON Web key set")
 	}
 	if l := k.Local; l != nil {
 		if set(l.JWKS, l.Filename) != 1 {
-			return fmt.Errorf("must specify exactly one of String or filename for local keyset")
+			return wrong("must specify exactly one of String or filename for local keyset")
 		}
 		if _, err := base64.StdEncoding.DecodeString(l.JWKS); err != nil {
-			return fmt.Errorf("JWKS must be valid base64 encoded string")
+			return wrong("JWKS must be valid base64 encoded string")
 		}
 		return nil
 	}
 	r := k.Remote
 	if r.URI == "" {
-		return fmt.Errorf("Remote JWKS URI is required")
+		return wrong("Remote JWKS URI is required")
 	}
 	if _, err := url.ParseRequestURI(r.URI); err != nil {
-		return fmt.Errorf("Remote JWKS URI is invalid: %w, uri: %s", err, r.URI)
+		return wrong("Remote JWKS URI is invalid: %v, uri: %s", err, r.URI)
 	}
 	if c := r.JWKSCluster; c != nil && !slices.Contains([]string{"", "STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"}, c.DiscoveryType) {
-		return fmt.Errorf("unsupported jwks cluster discovery type: %q", c.DiscoveryType)
+		return wrong("unsupported jwks cluster discovery type: %q", c.DiscoveryType)
 	}
 	return nil
 }

@@ -153,6 +153,7 @@ func createIntentions(c *cli.Context) error {
 				continue
 			}
 		}
+		//lint:ignore SA1019 as Consul's command does, for intentions with an ID
 		if _, _, err := client.Connect().IntentionCreate(i, nil); err != nil {
 			return failure("Error creating intention %q: %v", i, err)
 		}
@@ -172,6 +173,7 @@ func replaceIntention(client *consul.Client, i *consul.Intention) (bool, error) 
 		return true, err
 	}
 	i.ID = old.ID
+	//lint:ignore SA1019 as Consul's command does, for intentions with an ID
 	_, err = client.Connect().IntentionUpdate(i, nil)
 	return true, err
 }
@@ -183,6 +185,7 @@ func deleteIntention(c *cli.Context) error {
 	}
 	switch c.NArg() {
 	case 1:
+		//lint:ignore SA1019 as Consul's command does, for intentions with an ID
 		_, err = client.Connect().IntentionDelete(c.Args().First(), nil)
 	case 2:
 		_, err = client.Connect().IntentionDeleteExact(c.Args().Get(0), c.Args().Get(1), nil)
@@ -206,6 +209,7 @@ func getIntention(c *cli.Context) error {
 	switch c.NArg() {
 	case 1:
 		what = fmt.Sprintf("ID %q", c.Args().First())
+		//lint:ignore SA1019 as Consul's command does, for intentions with an ID
 		i, _, err = client.Connect().IntentionGet(c.Args().First(), queryOptions(c))
 	case 2:
 		what = fmt.Sprintf("source %q and destination %q", c.Args().Get(0), c.Args().Get(1))
