@@ -18,20 +18,23 @@ func FuzzBodies(f *testing.F) {
 		`{"Node":"a","Address":"b","Check":{"Name":"c","Definition":{"Interval":"1s","TTL":-1}}}`, `{"Status":"passing"}`,
 		`{"Name":"q","Service":{"Service":"web","Failover":{"Targets":[{"Peer":"p"}]},"NodeMeta":{"a":"b"}},"DNS":{"TTL":"1s"}}`,
 		`{"Template":{"Type":"name_prefix_match","Regexp":"^(.*)$"},"Service":{"Service":"${match(1)}","Tags":["!${name.suffix}$$"]}}`,
+		`{"Kind":"service-splitter","Name":"a","Splits":[{"Weight":100}]}`, `{"Kind":"mesh","TLS":[{"Incoming":{}}]}`, `{"kind":"bound-api-gateway"}`,
+		`{"SourceName":"a","DestinationName":"b","Action":"allow"}`, `{"OverrideConnectTimeout":"5s"}`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		r := newRig(t)
 		for _, path := range []string{"/v1/catalog/register", "/v1/catalog/deregister", "/v1/agent/service/register",
-			"/v1/agent/check/register", "/v1/agent/check/update/x", "/v1/query", "/v1/query/x"} {
+			"/v1/agent/check/register", "/v1/agent/check/update/x", "/v1/query", "/v1/query/x",
+			"/v1/config", "/v1/connect/intentions", "/v1/connect/intentions/exact?source=a&destination=b", "/v1/discovery-chain/a"} {
 			method := "PUT"
-			if path == "/v1/query" {
+			if path == "/v1/query" || path == "/v1/connect/intentions" || path == "/v1/discovery-chain/a" {
 				method = "POST"
 			}
 			writes := r.replica.writes.Load()
 			w := r.do(method, path, body)
-			if w.Code != 200 && w.Code != 400 && w.Code != 404 && w.Code != 409 && !strings.Contains(w.Body.String(), "No path to datacenter") {
+			if w.Code != 200 && w.Code != 400 && w.Code != 403 && w.Code != 404 && w.Code != 409 && !strings.Contains(w.Body.String(), "No path to datacenter") {
 				t.Errorf("PUT %s %q: %d %s", path, body, w.Code, w.Body)
 			}
 			if w.Code == 400 && r.replica.writes.Load() != writes {

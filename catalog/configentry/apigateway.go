@@ -65,12 +65,13 @@ func (e *APIGateway) validate() error {
 	if err := e.named(); err != nil {
 		return err
 	}
-	for i, l := range e.Listeners {
+	if i := repeated(e.Listeners, func(l APIListener) string { return l.Name }); i >= 0 {
+		return wrong("found multiple listeners with the name %q", e.Listeners[i].Name)
+	}
+	for _, l := range e.Listeners {
 		switch {
 		case !listenerName.MatchString(l.Name):
 			return wrong("listener name %q is invalid, must be at least 1 character and contain only letters, numbers, or dashes", l.Name)
-		case slices.ContainsFunc(e.Listeners[:i], func(o APIListener) bool { return o.Name == l.Name }):
-			return wrong("found multiple listeners with the name %q", l.Name)
 		case l.Protocol != "tcp" && l.Protocol != "http":
 			return wrong("unsupported listener protocol %q, must be one of 'tcp', or 'http'", l.Protocol)
 		case l.Protocol == "tcp" && l.Hostname != "":
@@ -216,13 +217,13 @@ func checkRoute(name string, parents []Reference) error {
 	if name == "" {
 		return wrong("serviceName is required")
 	}
-	for i, p := range parents {
+	for _, p := range parents {
 		if p.Kind != KindAPIGateway {
 			return wrong("unsupported parent kind: %q, must be 'api-gateway'", p.Kind)
 		}
-		if slices.Contains(parents[:i], p) {
-			return wrong("route parents must be unique")
-		}
+	}
+	if repeated(parents, func(p Reference) Reference { return p }) >= 0 {
+		return wrong("route parents must be unique")
 	}
 	return nil
 }

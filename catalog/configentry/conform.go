@@ -17,6 +17,26 @@ import (
 type conformer struct {
 	unknown []string // keys that the type doesn't have
 	err     error    // the first value that doesn't fit
+	types   map[reflect.Type]map[string]reflect.StructField
+	values  int // seen so far
+}
+
+// maxValues bounds the values of an entry, but for those within free-form parts: what
+// takes three bytes in JSON may take some hundred as a struct.
+const maxValues = 1 << 16
+
+// known gives the fields of a struct by their plain names.
+func (c *conformer) known(t reflect.Type) map[string]reflect.StructField {
+	if c.types[t] == nil {
+		fields := map[string]reflect.StructField{}
+		for _, f := range reflect.VisibleFields(t) {
+			if !f.Anonymous {
+				fields[plain(f.Name)] = f
+			}
+		}
+		c.types[t] = fields
+	}
+	return c.types[t]
 }
 
 var (
@@ -30,6 +50,10 @@ func plain(key string) string { return strings.ToLower(strings.ReplaceAll(key, "
 func (c *conformer) conform(v any, like any) any { return c.value(v, reflect.TypeOf(like), "") }
 
 func (c *conformer) value(v any, t reflect.Type, path string) any {
+	if c.values++; c.values > maxValues {
+		c.fail(fmt.Errorf("more than %d values", maxValues))
+		return nil
+	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -70,12 +94,7 @@ func (c *conformer) entries(object map[string]any, t reflect.Type, path string) 
 }
 
 func (c *conformer) fields(object map[string]any, t reflect.Type, path string) any {
-	known := make(map[string]reflect.StructField)
-	for _, f := range reflect.VisibleFields(t) {
-		if !f.Anonymous {
-			known[plain(f.Name)] = f
-		}
-	}
+	known := c.known(t)
 	conformed := make(map[string]any, len(object))
 	for _, key := range slices.Sorted(maps.Keys(object)) {
 		v, at := object[key], key

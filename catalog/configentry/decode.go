@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -167,7 +168,7 @@ func empty(object map[string]any) (string, kind, error) {
 
 // fill sets an entry's fields.
 func fill(entry kind, object map[string]any) error {
-	c := conformer{}
+	c := conformer{types: map[reflect.Type]map[string]reflect.StructField{}}
 	conformed := c.conform(object, entry)
 	if len(c.unknown) > 0 {
 		slices.Sort(c.unknown)
@@ -205,6 +206,23 @@ func undecodable(format string, args ...any) error {
 	return catalog.Errorf(catalog.Invalid, "Request decoding failed: "+format, args...)
 }
 
+// maxFaults is how many faults are said in full.
+const maxFaults = 20
+
+// repeated gives the index of the first element whose key one before it has, -1 if
+// there is none.
+func repeated[T any, K comparable](list []T, key func(T) K) int {
+	seen := make(map[K]bool, len(list))
+	for i, e := range list {
+		if k := key(e); seen[k] {
+			return i
+		} else {
+			seen[k] = true
+		}
+	}
+	return -1
+}
+
 // several says all that is wrong, in the form that clients know from Consul.
 func several(faults []string) error {
 	if len(faults) == 0 {
@@ -213,6 +231,7 @@ func several(faults []string) error {
 	what := "1 error occurred"
 	if n := len(faults); n > 1 {
 		what = fmt.Sprintf("%d errors occurred", n)
+		faults = faults[:min(n, maxFaults)]
 	}
 	return wrong("%s:\n\t* %s\n\n", what, strings.Join(faults, "\n\t* "))
 }

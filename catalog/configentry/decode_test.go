@@ -3,6 +3,7 @@ package configentry
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -69,6 +70,22 @@ func TestDecode_KeepsAndRefusesWhatConsulDoes(t *testing.T) {
 	})
 	if n < 100 {
 		t.Errorf("only %d conversations", n)
+	}
+}
+
+func TestDecode_IsBounded(t *testing.T) {
+	unknown := `{"Kind":"mesh"`
+	for i := range 1000 {
+		unknown += fmt.Sprintf(`,"k%d":1`, i)
+	}
+	for body, want := range map[string]string{
+		`{"Kind":"service-intentions","Name":"x","Sources":[` + strings.Repeat(`{},`, maxValues) + `{}]}`: "more than 65536 values",
+		unknown + "}": "1000 errors occurred",
+	} {
+		_, err := Decode([]byte(body))
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 1000 {
+			t.Errorf("%.80s: %.2000v", body, err)
+		}
 	}
 }
 

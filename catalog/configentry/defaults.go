@@ -186,15 +186,15 @@ func (d *Destination) faults() (faults []string) {
 	if len(d.Addresses) == 0 {
 		faults = append(faults, "Destination must contain at least one valid address")
 	}
-	for i, a := range d.Addresses {
+	for _, a := range d.Addresses {
 		_, noIP := netip.ParseAddr(a)
 		_, noNet := netip.ParsePrefix(a)
 		if noIP != nil && noNet != nil && !validHost(a) {
 			faults = append(faults, fmt.Sprintf("Destination address '%s' is invalid Could not validate address %s as an IP or Hostname", a, a))
 		}
-		if slices.Contains(d.Addresses[:i], a) {
-			faults = append(faults, fmt.Sprintf("Duplicate address '%s' not allowed", a))
-		}
+	}
+	if i := repeated(d.Addresses, strings.Clone); i >= 0 {
+		faults = append(faults, fmt.Sprintf("Duplicate address '%s' not allowed", d.Addresses[i]))
 	}
 	if d.Port < 1 || d.Port > 65535 {
 		faults = append(faults, fmt.Sprintf("Invalid Port number %d", d.Port))

@@ -454,10 +454,8 @@ func (m *HTTPMatch) fault() string {
 			return fmt.Sprintf("QueryParam[%d] should only contain one of Present, Exact, or Regex", i)
 		}
 	}
-	for i, method := range m.Methods {
-		if slices.Contains(m.Methods[:i], method) {
-			return fmt.Sprintf("Methods contains %q more than once", method)
-		}
+	if i := repeated(m.Methods, strings.Clone); i >= 0 {
+		return fmt.Sprintf("Methods contains %q more than once", m.Methods[i])
 	}
 	return ""
 }

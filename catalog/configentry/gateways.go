@@ -114,14 +114,12 @@ func (l *IngressListener) validate() error {
 		}
 	}
 	hosts := make(map[string]bool)
-	for i, s := range l.Services {
+	for _, s := range l.Services {
 		switch {
 		case s.Name == "":
 			return on("Service name cannot be blank")
 		case s.Name == "*" && l.Protocol != "http":
 			return wrong("Wildcard service name is only valid for protocol = 'http' (listener on port %d)", l.Port)
-		case slices.ContainsFunc(l.Services[:i], func(o IngressService) bool { return o.Name == s.Name }):
-			return on("Service %s cannot be added multiple times", s.Name)
 		case l.Protocol == "tcp" && len(s.Hosts) > 0:
 			return on("Associating hosts to a service is not supported for the %s protocol", l.Protocol)
 		case s.Name == "*" && len(s.Hosts) > 0:
@@ -140,6 +138,9 @@ func (l *IngressListener) validate() error {
 				return wrong("Host %q is not valid, a wildcard specifier is only allowed as the leftmost label", h)
 			}
 		}
+	}
+	if i := repeated(l.Services, func(s IngressService) string { return s.Name }); i >= 0 {
+		return on("Service %s cannot be added multiple times", l.Services[i].Name)
 	}
 	return nil
 }
@@ -203,15 +204,16 @@ func (e *TerminatingGateway) validate() error {
 	if e.Name == "" {
 		return wrong("serviceName is required")
 	}
-	for i, s := range e.Services {
+	for _, s := range e.Services {
 		switch {
 		case s.Name == "":
 			return wrong("Service name cannot be blank.")
-		case slices.ContainsFunc(e.Services[:i], func(o LinkedService) bool { return o.Name == s.Name }):
-			return wrong("Service %q was specified more than once within a namespace", s.Name)
 		case (s.CertFile != "" || s.KeyFile != "") && set(s.CAFile, s.CertFile, s.KeyFile) < 3:
 			return wrong("Service %q must have a CertFile, CAFile, and KeyFile specified for TLS origination", s.Name)
 		}
+	}
+	if i := repeated(e.Services, func(s LinkedService) string { return s.Name }); i >= 0 {
+		return wrong("Service %q was specified more than once within a namespace", e.Services[i].Name)
 	}
 	return nil
 }

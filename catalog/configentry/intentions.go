@@ -163,9 +163,9 @@ func (e *ServiceIntentions) validate() error {
 		if fault := s.fault(e.Name == Wildcard); fault != "" {
 			return wrong("Sources[%d]%s", i, fault)
 		}
-		if slices.ContainsFunc(e.Sources[:i], func(o IntentionSource) bool { return o.Name == s.Name && o.Peer == s.Peer }) {
-			return wrong("Sources[%d] defines %q more than once", i, s.Name)
-		}
+	}
+	if i := repeated(e.Sources, func(s IntentionSource) [2]string { return [2]string{s.Name, s.Peer} }); i >= 0 {
+		return wrong("Sources[%d] defines %q more than once", i, e.Sources[i].Name)
 	}
 	return nil
 }
@@ -227,13 +227,13 @@ func (p *Permission) fault() string {
 			return fmt.Sprintf(".HTTP.Header[%d] should only contain one of Present, Exact, Prefix, Suffix, Contains, or Regex", i)
 		}
 	}
-	for i, method := range m.Methods {
+	for _, method := range m.Methods {
 		if method == "" || !slices.Contains(methods, method) {
 			return fmt.Sprintf(".HTTP.Methods contains an invalid method %q", method)
 		}
-		if slices.Contains(m.Methods[:i], method) {
-			return fmt.Sprintf(".HTTP.Methods contains %q more than once", method)
-		}
+	}
+	if i := repeated(m.Methods, strings.Clone); i >= 0 {
+		return fmt.Sprintf(".HTTP.Methods contains %q more than once", m.Methods[i])
 	}
 	return ""
 }

@@ -101,3 +101,24 @@ func TestSetConfig_RefusesWhatCannotBeKept(t *testing.T) {
 		t.Errorf("there is %v", all)
 	}
 }
+
+// A waiter for one entry sleeps while others of its kind are written.
+func TestWait_ForAConfigEntryWakesForThatEntryAlone(t *testing.T) {
+	f := newFixture(t, configured("mesh", "other", `{"A":1}`))
+	v := f.View()
+	if e := v.ConfigEntry("mesh", "mesh"); e != nil {
+		t.Fatalf("there is %+v", e)
+	}
+	done := make(chan error)
+	go func() { done <- f.Wait(t.Context(), v.Topics(), v.Index()) }()
+	f.waiters.await(1)
+	f.must(configured("mesh", "other", `{"A":2}`))
+	f.must(configured("service-defaults", "mesh", `{"A":2}`))
+	if n := f.waiters.parked(); n != 1 {
+		t.Fatalf("%d places are left", n)
+	}
+	f.must(configured("mesh", "mesh", `{"A":1}`))
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
