@@ -77,7 +77,7 @@ func (c *call) inZone(q dns.Question, z zone, depth int) (*answer, error) {
 	case kindQuery:
 		return c.query(q, z, s, depth)
 	default:
-		return c.missing(z), nil // no gateways yet
+		return c.missing(z), nil // those of gateways: only the HTTP API has them
 	}
 }
 
