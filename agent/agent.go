@@ -340,6 +340,7 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		duties := sync.WaitGroup{}
 		duties.Go(func() { a.sessions.run(lead) })
 		duties.Go(func() { a.restorer.run(lead) })
+		duties.Go(func() { (&outcomes{a.quorum.store, a.quorum.Propose, a.logger}).run(lead) })
 		duties.Go(func() { a.keepSteady(lead) })
 		r.run(lead)
 		duties.Wait()

@@ -49,6 +49,8 @@ func statusOf(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case catalog.TooMany:
 		return http.StatusTooManyRequests
+	case catalog.Reused:
+		return http.StatusUnprocessableEntity
 	}
 	// Unavailable, Blocked and Unknown too: Consul's clients look for 500.
 	return http.StatusInternalServerError

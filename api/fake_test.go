@@ -48,6 +48,8 @@ type fakeReplica struct {
 	writes    atomic.Int64 // commands committed
 	// propose, where it is set, answers instead of the log.
 	propose func() error
+	// lose has commands take effect without an answer.
+	lose bool
 	// ship, where it is set, is given what was committed, and catchUp runs before
 	// a ReadIndex is answered.
 	ship    func(state.Entry)
@@ -80,7 +82,11 @@ func (r *fakeReplica) Propose(_ context.Context, cmd catalog.Command) (catalog.R
 	if r.ship != nil {
 		r.ship(entry)
 	}
-	return r.store.Apply([]state.Entry{entry})[0], nil
+	result := r.store.Apply([]state.Entry{entry})[0]
+	if r.lose {
+		return catalog.Result{}, lost
+	}
+	return result, nil
 }
 
 func (r *fakeReplica) ReadIndex(context.Context) error {

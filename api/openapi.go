@@ -104,6 +104,10 @@ func (r *Route) parameters() []object {
 	if r.Kind == Read {
 		known = slices.Concat(known, ReadParams)
 	}
+	if r.takesOnceKey() {
+		list = append(list, object{"name": onceHeader, "in": "header", "schema": object{"type": "string", "maxLength": maxOnceKey},
+			"description": "a retry under the same key takes effect once, and is answered as the first request was"})
+	}
 	for _, p := range known {
 		schema := object{"type": "string"}
 		if p.Repeats {

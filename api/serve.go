@@ -27,8 +27,9 @@ type call struct {
 	kept    bool    // the answer was there already
 	upload  *upload // of a row that has it
 
-	cmd    catalog.Command // of a row that MayRead, once it is made
-	status int             // what was answered
+	cmd     catalog.Command // of a row that MayRead, once it is made
+	onceKey string          // of a row that takes one, "" for none
+	status  int             // what was answered
 }
 
 // serve answers a request for the API.
@@ -135,6 +136,11 @@ func (c *call) parse() (err error) {
 		}
 	}
 	c.req.Token = tokenOf(c.r, q)
+	if c.row.takesOnceKey() {
+		if c.onceKey, err = onceKey(c.r.Header); err != nil {
+			return err
+		}
+	}
 	c.asker()
 	if c.row.Kind == Read || c.row.MayRead {
 		if c.req.Options, err = parseOptions(q); err != nil {

@@ -84,7 +84,7 @@ func (c *call) commit(ctx context.Context) error {
 			return err
 		}
 	}
-	result, err := c.s.propose(ctx, cmd)
+	result, err := c.proposeOnce(ctx, cmd)
 	if err == nil {
 		err = result.Err
 	}
@@ -105,14 +105,23 @@ func (c *call) edit(ctx context.Context) error {
 		if err := replica.ReadIndex(ctx); err != nil {
 			return fmt.Errorf("%w: %w", errNoLeader, err)
 		}
-		cmd, answer, err := c.row.Edit(replica.Store().View(), c.req)
+		view := replica.Store().View()
+		if once := c.once(); once != nil {
+			if result, done := view.Outcome(once); done {
+				if result.Err != nil {
+					return result.Err
+				}
+				return c.render(result.Value)
+			}
+		}
+		cmd, answer, err := c.row.Edit(view, c.req)
 		if err != nil {
 			return err
 		}
 		if cmd == nil {
 			return c.render(answer)
 		}
-		result, err := c.s.propose(ctx, cmd)
+		result, err := c.proposeEdit(ctx, cmd, answer)
 		if err == nil {
 			err = result.Err
 		}

@@ -5,7 +5,7 @@ package catalog
 type Op uint8
 
 // The commands. One row of the apply table in catalog/state each, but for OpTxn,
-// and OpBatch, whose operations are rows of it, and OpRestore, which replaces all.
+// OpBatch and OpOnce, whose operations are rows of it, and OpRestore, which replaces all.
 const (
 	OpRegister    Op = 1
 	OpDeregister  Op = 2
@@ -26,6 +26,9 @@ const (
 
 	OpChangeQuery Op = 12
 	OpSetConfig   Op = 13
+
+	OpOnce           Op = 15
+	OpForgetOutcomes Op = 16
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

@@ -111,6 +111,10 @@ func newCommand(op Op) Command {
 		return new(ChangeQuery)
 	case OpSetConfig:
 		return new(SetConfig)
+	case OpOnce:
+		return new(Once)
+	case OpForgetOutcomes:
+		return new(ForgetOutcomes)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ const (
 	// Blocked is Unavailable with a reason that somebody has to see to: known not
 	// done, and it won't be before, unless another server can do it.
 	Blocked Kind = 10
+	Reused  Kind = 11 // another request has the idempotency key
 )
 
 // Error is an error with a kind. Its text is for people and, where Consul's

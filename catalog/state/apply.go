@@ -31,6 +31,7 @@ type plan struct {
 	removeQuery    *catalog.PreparedQuery
 	putConfig      *catalog.ConfigEntry
 	removeConfig   *catalog.ConfigEntry
+	forget         []*onceRow
 
 	value any // of the result
 }
@@ -38,7 +39,7 @@ type plan struct {
 // changes reports whether carrying the plan out makes any difference.
 func (p *plan) changes() bool {
 	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates)+
-		len(p.removeKV)+len(p.putKV)+len(p.endDelays) > 0 || p.removeSession != nil || p.putSession != nil ||
+		len(p.removeKV)+len(p.putKV)+len(p.endDelays)+len(p.forget) > 0 || p.removeSession != nil || p.putSession != nil ||
 		p.putQuery != nil || p.removeQuery != nil || p.putConfig != nil || p.removeConfig != nil ||
 		p.autopilot != nil || p.node != nil || p.service != nil || p.source != nil
 }
@@ -65,6 +66,8 @@ var operations = map[catalog.Op]func(reader, catalog.Command) plan{
 
 	catalog.OpChangeQuery: row(planQuery),
 	catalog.OpSetConfig:   row(planSetConfig),
+
+	catalog.OpForgetOutcomes: row(planForgetOutcomes),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {

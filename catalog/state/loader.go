@@ -58,6 +58,8 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadQuery(body)
 	case recordConfig:
 		return l.loadConfig(body)
+	case recordOutcome:
+		return l.loadOutcome(body)
 	case recordStaged:
 		return l.loadStaged(body)
 	case recordStaging:

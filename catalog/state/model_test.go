@@ -31,7 +31,10 @@ var (
 // commands draws commands from few names, so that they meet each other.
 func commands() *rapid.Generator[catalog.Command] {
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		op := rapid.IntRange(0, 10).Draw(t, "op")
+		op := rapid.IntRange(0, 11).Draw(t, "op")
+		if op == 11 {
+			return onceCommands().Draw(t, "once")
+		}
 		if op == 9 {
 			return configCommands().Draw(t, "config")
 		}
@@ -133,14 +136,15 @@ type model struct {
 	delays   map[string]catalog.LockDelay
 	configs  map[[2]string]catalog.ConfigEntry
 	queries  map[string]catalog.PreparedQuery
+	outcomes map[string]modelOutcome
 }
 
 func newModel() model {
-	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}, map[[2]string]catalog.ConfigEntry{}, map[string]catalog.PreparedQuery{}}
+	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}, map[[2]string]catalog.ConfigEntry{}, map[string]catalog.PreparedQuery{}, map[string]modelOutcome{}}
 }
 
 func (m model) clone() model {
-	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays), maps.Clone(m.configs), maps.Clone(m.queries)}
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays), maps.Clone(m.configs), maps.Clone(m.queries), maps.Clone(m.outcomes)}
 }
 
 func (m model) apply(index uint64, c catalog.Command) (model, error) {
@@ -181,6 +185,12 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 		}
 	case *catalog.Txn:
 		next, _ = m.transact(index, c)
+	case *catalog.Once:
+		if err := next.once(index, c); err != nil {
+			return m, err
+		}
+	case *catalog.ForgetOutcomes:
+		maps.DeleteFunc(next.outcomes, func(_ string, o modelOutcome) bool { return o.index <= c.Through })
 	case *catalog.Batch:
 		next, _ = m.applyEach(index, c)
 	case *catalog.EndLockDelays:
@@ -358,6 +368,9 @@ func (m model) describe() string {
 	for _, id := range slices.Sorted(maps.Keys(m.queries)) {
 		fmt.Fprintf(&b, "%s\n", asJSON(m.queries[id]))
 	}
+	for _, key := range slices.Sorted(maps.Keys(m.outcomes)) {
+		fmt.Fprintf(&b, "%q %d\n", key, m.outcomes[key].index)
+	}
 	return b.String()
 }
 
@@ -390,6 +403,9 @@ func describeView(v *View) string {
 	}
 	for _, q := range v.Queries() {
 		fmt.Fprintf(&b, "%s\n", asJSON(q))
+	}
+	for o := range each[*onceRow](v.reader, tableOutcomes, byIDPrefix, "") {
+		fmt.Fprintf(&b, "%q %d\n", onceKey(o.Caller, o.Key), o.Index)
 	}
 	return b.String()
 }
@@ -506,6 +522,9 @@ func TestStore_DoesAsTheModelDoes(t *testing.T) {
 				if !foretold.Changed {
 					sameAnswer(t, want, foretold.Value.(*catalog.TxnResult))
 				}
+			}
+			if c, ok := c.(*catalog.Once); ok {
+				failed = next.remember(t, m, c, got)
 			}
 			if (failed != nil) != (got.Err != nil) {
 				t.Fatalf("%d: store says %v, model says %v", index, got.Err, failed)

@@ -100,7 +100,8 @@ func leftOver(rest []byte) []byte { return append([]byte(nil), rest...) }
 
 // stage loads a record, where it is of what a restore replaces. Of the others only
 // the order is checked: indexes and deletions are about the history that the
-// archive is from, and sources about how far this cluster has followed its agents.
+// archive is from, sources about how far this cluster has followed its agents, and
+// outcomes about the requests that it was asked.
 func (s *staging) stage(kind byte, body []byte) error {
 	switch {
 	case kind >= recordStaged:
@@ -113,7 +114,7 @@ func (s *staging) stage(kind byte, body []byte) error {
 		return s.stageMeta(body)
 	case kind < s.kind:
 		return fmt.Errorf("a record of kind %d follows one of kind %d", kind, s.kind)
-	case s.kind > 0 && (kind == recordTopic || kind == recordSource || kind == recordKVGone):
+	case s.kind > 0 && (kind == recordTopic || kind == recordSource || kind == recordKVGone || kind == recordOutcome):
 		s.kind, s.last = kind, ""
 		return nil
 	}
@@ -163,6 +164,10 @@ func (w *writer) install(index uint64, s *staging) {
 	for src := range each[*sourceRow](w.reader, tableSources, byIDPrefix, "") {
 		in.insert(tableSources, src)
 		in.meta.Sources++
+	}
+	// What took effect before the restore must not take effect again after it.
+	for row := range each[*onceRow](w.reader, tableOutcomes, byIDPrefix, "") {
+		in.keepOutcome(row)
 	}
 	in.moves = nil // everybody looks again
 	*w = in

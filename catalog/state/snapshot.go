@@ -56,7 +56,9 @@ const (
 	recordQuery     = 13
 	recordConfig    = 14
 
-	lastRecord = recordConfig // of those that archives have
+	recordOutcome = 16
+
+	lastRecord = recordOutcome // of those that archives have
 
 	// These come last, whatever else there will be.
 	recordStaged  = 254 // a record that a restore has loaded
@@ -68,7 +70,7 @@ var recordNames = [lastRecord + 1]string{
 	recordMeta: "Meta", recordNode: "Node", recordService: "Service", recordCheck: "Check",
 	recordTopic: "Index", recordSource: "Source", recordCoord: "Coordinate", recordKV: "KVS",
 	recordKVGone: "Tombstone", recordSession: "Session", recordDelay: "LockDelay", recordAutopilot: "Autopilot",
-	recordQuery: "PreparedQuery", recordConfig: "ConfigEntry",
+	recordQuery: "PreparedQuery", recordConfig: "ConfigEntry", recordOutcome: "Outcome",
 }
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -165,6 +167,9 @@ func (r reader) records(meta *metaRow, give func(kind byte, row any)) {
 	}
 	for e := range each[*catalog.ConfigEntry](r, tableConfigs, byIDPrefix, "") {
 		give(recordConfig, e)
+	}
+	for o := range each[*onceRow](r, tableOutcomes, byIDPrefix, "") {
+		give(recordOutcome, o)
 	}
 }
 

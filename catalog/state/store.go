@@ -85,6 +85,9 @@ func (s *Store) Preview(cmd catalog.Command) catalog.Result {
 		return w.restore(w.meta.index()+1, cmd)
 	case *catalog.Batch:
 		return previewBatch(s.read(), cmd)
+	case *catalog.Once:
+		w := s.copy()
+		return w.applyOnce(w.meta.index()+1, cmd)
 	}
 	p := planCommand(s.read(), cmd)
 	return p.result()

@@ -23,6 +23,7 @@ const (
 	tableAutopilot = "autopilot" // *catalog.Autopilot, one at most
 	tableQueries   = "queries"   // *catalog.PreparedQuery
 	tableConfigs   = "configs"   // *catalog.ConfigEntry
+	tableOutcomes  = "outcomes"  // *onceRow
 )
 
 // The indexes. Each key is a run of folded names that end in NUL, so that a
@@ -41,7 +42,7 @@ const (
 	bySessionPrefix = "session_prefix" // the same, for all that are held
 	byName          = "name"           // prepared queries: their name, which of a template may be empty
 	byQuerySession  = "query_session"  // prepared queries: the session that they end with
-	byAge           = "age"            // topics of what is gone, sources, KV entries: oldest first
+	byAge           = "age"            // topics of what is gone, sources, KV entries, outcomes: oldest first
 	byAgePrefix     = "age_prefix"     // the same, for lookups with an empty key
 )
 
@@ -83,6 +84,9 @@ type metaRow struct {
 	Sources int           // rows in the table of sources
 	KVFloor uint64        // index of every key that has neither an entry nor a tombstone; see writer.reap
 	KVGone  int           // tombstones
+
+	Outcomes     int // results that are kept for idempotency keys
+	OutcomeBytes int // about what they take
 
 	Services int         // names of services that have an instance
 	Checks   [states]int // checks by state; see stateOf
@@ -189,7 +193,10 @@ var schema = map[string]*tableSchema{
 		secondary(byQuerySession, false, func(q *catalog.PreparedQuery) (string, bool) { return named(q.Session) }),
 	),
 	tableConfigs: table(func(e *catalog.ConfigEntry) string { return nameKey(e.Kind, e.Name) }),
-	tableMeta:    table(func(*metaRow) string { return metaKey }),
+	tableOutcomes: table(func(o *onceRow) string { return onceKey(o.Caller, o.Key) },
+		secondary(byAge, false, func(o *onceRow) (string, bool) { return ageKey(o.Index), true }),
+	),
+	tableMeta: table(func(*metaRow) string { return metaKey }),
 }
 
 // numIndexes counts the indexes of all tables, and gives each its place.

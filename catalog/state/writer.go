@@ -40,6 +40,8 @@ func (w *writer) apply(index uint64, cmd catalog.Command) catalog.Result {
 		return w.restore(index, cmd)
 	case *catalog.Batch:
 		return w.applyBatch(index, cmd)
+	case *catalog.Once:
+		return w.applyOnce(index, cmd)
 	}
 	p := planCommand(w.reader, cmd)
 	if p.changes() {
@@ -108,6 +110,9 @@ func (w *writer) write(p *plan) {
 	}
 	for _, e := range p.putKV {
 		w.putKV(e)
+	}
+	for _, row := range p.forget {
+		w.forgetOutcome(row)
 	}
 	if p.removeConfig != nil {
 		w.removeConfig(p.removeConfig)
