@@ -240,7 +240,7 @@ func (a *Agent) gossipConfig() gossip.Config {
 		c.WANJoinPort = a.cfg.SerfWANPort
 	}
 	a.gossipIdentity(&c, "local")
-	c.OnEvent = a.events.hear
+	c.OnEvent = a.hear
 	return c
 }
 
@@ -350,14 +350,31 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 	}
 }
 
+// restoredEvent is the event that tells all agents that the catalog was replaced. No
+// user's event has this name: theirs begin with a prefix.
+const restoredEvent = "restored"
+
 // lookAgain has the leader compare gossip with a catalog that is another one now,
-// and this agent its own services.
+// and all agents their own services. One that doesn't hear of it does so with its
+// next full sync.
 func (a *Agent) lookAgain() {
 	select {
 	case a.nudge <- struct{}{}:
 	default: // it has been told already
 	}
 	a.syncer.Trigger()
+	if err := a.pool.Fire(restoredEvent, nil); err != nil {
+		a.logger.Warn("the other agents are not told that the catalog was restored", "error", err)
+	}
+}
+
+// hear takes an event of gossip in.
+func (a *Agent) hear(e gossip.Event) {
+	if e.Name == restoredEvent {
+		a.syncer.Trigger()
+		return
+	}
+	a.events.hear(e)
 }
 
 // retryJoin joins the cluster; it ends the agent if it must not try any more.

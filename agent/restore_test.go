@@ -274,6 +274,39 @@ func TestRestore_InACluster(t *testing.T) {
 	})
 }
 
+// All agents hear of a restore and put back what the archive lacks, long before
+// their next full sync.
+func TestRestore_AgentsPutTheirServicesBackAtOnce(t *testing.T) {
+	c := newTestCluster(t)
+	server := c.start(c.config(1))
+	client := c.start(c.config(0))
+	oneCluster(t, server)
+	serviceIsThere := func() error {
+		if status, body := request(t, http.MethodGet, server, "/v1/catalog/service/web", nil); status != 200 || !strings.Contains(body, `"web"`) {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	}
+	eventually(t, "the client agent is in the catalog", func() error {
+		if status, body := request(t, http.MethodGet, server, "/v1/catalog/node/"+client.cfg.NodeName, nil); status != 200 || body == "null" {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	})
+	status, archive := request(t, http.MethodGet, client, "/v1/snapshot", nil)
+	if status != 200 {
+		t.Fatalf("save: %d %s", status, archive)
+	}
+	if status, body := request(t, http.MethodPut, client, "/v1/agent/service/register", strings.NewReader(`{"Name":"web"}`)); status != 200 {
+		t.Fatalf("register: %d %s", status, body)
+	}
+	eventually(t, "the service is in the catalog", serviceIsThere)
+	if status, body := request(t, http.MethodPut, client, "/v1/snapshot", strings.NewReader(archive)); status != 200 {
+		t.Fatalf("restore: %d %s", status, body)
+	}
+	eventually(t, "the service is in the catalog again", serviceIsThere)
+}
+
 // request asks an agent over HTTP.
 func request(t testing.TB, method string, a *testAgent, target string, body io.Reader) (status int, answer string) {
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.cfg.HTTP[0].Address+target, body)
