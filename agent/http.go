@@ -79,7 +79,7 @@ func (a *Agent) openAPI() error {
 		kvapi.Routes(),
 		sessionapi.Routes(a.sessions),
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),
-		operatorapi.Routes(quorum, keys),
+		operatorapi.Routes(a.cfg.Datacenter, quorum, keys),
 		snapshotapi.Routes(snapshots),
 		queryapi.Routes(a.cfg.Datacenter, queries),
 	)

@@ -132,6 +132,8 @@ Where Muster answers differently, and why:
   what to do: `+"`muster operator raft recover`"+` (docs/operations.md).
 - `+"`/v1/operator/keyring`"+` reaches the WAN pool and the LAN pool of this
   datacenter, by the leader; Consul passes it on to all datacenters.
+- `+"`/v1/operator/usage`"+` counts this datacenter, also with `+"`?global`"+`, and has
+  what is about the query in headers only.
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.
 - A check registered in the catalog with an unknown status is refused, and so is a

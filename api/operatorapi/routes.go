@@ -22,9 +22,10 @@ type handlers struct{ quorum Quorum }
 
 // Routes are the routes below /v1/status and /v1/operator. On client agents q
 // and k are nil: they pass these routes on.
-func Routes(q Quorum, k Keyring) []api.Route {
+func Routes(datacenter string, q Quorum, k Keyring) []api.Route {
 	h := handlers{q}
 	return append(append(h.operatorRoutes(), keyringRoutes(k)...),
+		usageRoute(datacenter),
 		api.Route{
 			Method: http.MethodGet, Path: "/v1/status/leader", Kind: api.Read,
 			Doc:    "Gives the leader's address, empty if there is none.",
