@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -140,7 +139,7 @@ func runAgent(c *cli.Context, given *settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, logs.close()) }()
 
-	collectSooner()
+	defer collectGarbage()()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -168,18 +167,6 @@ func runAgent(c *cli.Context, given *settings) (err error) {
 	}
 	s := supervisor{agent: a, cfg: cfg, load: reload, signals: signals, logger: logs.logger.With("component", "agent")}
 	return s.run(c.Context)
-}
-
-// gcPercent is how much garbage may gather, in percent of what is live, before it
-// is collected. At Go's own 100 half of a large catalog's memory is garbage.
-const gcPercent = 50
-
-// collectSooner sets the garbage collector to gcPercent, unless the environment
-// has a setting of its own for it. GOMEMLIMIT holds beside either.
-func collectSooner() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 }
 
 // refusal says why an agent didn't start.
