@@ -39,6 +39,7 @@ type Agent struct {
 	quorum    *quorum        // nil in client mode
 	sessions  *sessionTimers // nil in client mode
 	restorer  *restorer      // nil in client mode
+	authority *authority     // nil in client mode
 	bootstrap *bootstrapper
 	listeners []listener
 	dns       *dnsFront // nil where it is off
@@ -146,6 +147,10 @@ func (a *Agent) becomeServer() error {
 		Help: "Members that gossip took for failed and that answered this server, while it led.",
 	})
 	a.sessions = &sessionTimers{store: a.quorum.store, propose: a.quorum.Propose, confirm: a.quorum.ReadIndex, logger: a.logger}
+	a.authority = &authority{
+		cfg: a.cfg.Connect, clusterID: a.quorum.node.ClusterID,
+		store: a.quorum.store, propose: a.quorum.Propose, confirm: a.quorum.ReadIndex, logger: a.logger,
+	}
 	a.restorer = newRestorer(a.quorum, a.lookAgain, a.logger)
 	if err := errors.Join(a.opts.Registry.Register(newCatalogMetrics(a.quorum.store)), a.opts.Registry.Register(a.contradictions)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -341,6 +346,9 @@ func (a *Agent) leadWhileElected(ctx context.Context) error {
 		duties.Go(func() { a.sessions.run(lead) })
 		duties.Go(func() { a.restorer.run(lead) })
 		duties.Go(func() { (&outcomes{a.quorum.store, a.quorum.Propose, a.logger}).run(lead) })
+		if a.cfg.Connect.Enabled {
+			duties.Go(func() { a.authority.run(lead) })
+		}
 		duties.Go(func() { a.keepSteady(lead) })
 		r.run(lead)
 		duties.Wait()

@@ -18,6 +18,7 @@ import (
 	"muster/api/agentapi"
 	"muster/api/catalogapi"
 	"muster/api/configapi"
+	"muster/api/connectapi"
 	"muster/api/kvapi"
 	"muster/api/operatorapi"
 	"muster/api/queryapi"
@@ -76,6 +77,7 @@ func (a *Agent) openAPI() error {
 		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
 		configapi.Routes(a.cfg.Datacenter),
+		connectapi.Routes(a.cfg.Connect.Enabled),
 		kvapi.Routes(),
 		sessionapi.Routes(a.sessions),
 		txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}),

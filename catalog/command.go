@@ -29,6 +29,8 @@ const (
 
 	OpOnce           Op = 15
 	OpForgetOutcomes Op = 16
+
+	OpSetCA Op = 17
 )
 
 // Command is a change to the replicated catalog. Everything a command needs is

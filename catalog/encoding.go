@@ -115,6 +115,8 @@ func newCommand(op Op) Command {
 		return new(Once)
 	case OpForgetOutcomes:
 		return new(ForgetOutcomes)
+	case OpSetCA:
+		return new(SetCA)
 	}
 	return nil
 }

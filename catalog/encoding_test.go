@@ -36,7 +36,9 @@ func TestEncodeCommand_Golden(t *testing.T) {
 		"destroy-session": &DestroySession{ID: "s"},
 		"end-lock-delays": &EndLockDelays{Delays: []LockDelay{{Key: "k", Delay: time.Second, Index: 9}}},
 		"set-autopilot":   &SetAutopilot{Autopilot: DefaultAutopilot(), CAS: true, Index: 7},
-		"set-config":      &SetConfig{Verb: ConfigCAS, Kind: "mesh", Name: "mesh", Body: []byte(`{"Kind":"mesh"}`), Index: 7},
+		"set-ca": &SetCA{Index: 7, CA: CA{ClusterID: "c", Config: []byte(`{"a":1}`), Roots: []CARoot{{ID: "i", Name: "n", Serial: 3, KeyID: "k", KeyType: "ec",
+			KeyBits: 256, NotBefore: 1 << 33, NotAfter: 1 << 34, Cert: "cert", Link: "link", Key: "key", LeavesUntil: 9}}}},
+		"set-config": &SetConfig{Verb: ConfigCAS, Kind: "mesh", Name: "mesh", Body: []byte(`{"Kind":"mesh"}`), Index: 7},
 		"txn": &Txn{Ops: []TxnOp{
 			{KV: &KV{Verb: KVCheckIndex, Key: "k", Index: 7}},
 			{Node: &TxnNode{Verb: TxnGet, Node: Node{ID: "id"}}},

@@ -14,8 +14,8 @@ const (
 // Restore is one step on the way to a catalog from an archive. The parts go through
 // the log like all else, and are loaded beside the catalog, which only the last step
 // touches: it replaces nodes, services, checks, coordinates, keys and values,
-// sessions, lock-delays, prepared queries, config entries and the autopilot's settings,
-// all at its own index. A restore that another has taken the place of, or of which a
+// sessions, lock-delays, prepared queries, config entries, the autopilot's settings
+// and, if the archive has one, the certificate authority, all at its own index. A restore that another has taken the place of, or of which a
 // part was refused, is no more.
 //
 // Result.Value of RestoreInstall is the catalog's index after it, a uint64.

@@ -9,6 +9,7 @@ import (
 	"muster/agent/dns"
 	"muster/agent/local"
 	"muster/catalog"
+	"muster/catalog/ca"
 	"muster/gossip"
 )
 
@@ -118,6 +119,8 @@ type Config struct {
 
 	ClusterLimits ClusterLimits
 
+	Connect Connect
+
 	// SyncInterval is the pause between two full comparisons of this agent's
 	// services and checks with the catalog; default 1m.
 	SyncInterval time.Duration
@@ -148,6 +151,16 @@ type Config struct {
 	// DefaultQueryTime and MaxQueryTime bound blocking queries; 5m and 10m.
 	DefaultQueryTime time.Duration
 	MaxQueryTime     time.Duration
+}
+
+// Connect is the service mesh.
+type Connect struct {
+	// Enabled has the cluster keep a certificate authority; default true.
+	Enabled bool
+	// CA is what a leader makes the authority with whose cluster has none yet; Shown
+	// is what is told of it, see ca.Parse.
+	CA    ca.Config
+	Shown []byte
 }
 
 // Listener is an address to serve on: Network is "tcp" or "unix", as for net.Listen.

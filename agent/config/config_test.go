@@ -71,6 +71,10 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`retry_join = ["provider=aws tag=x"]`, `looking up addresses at a cloud provider is not supported`},
 		{`retry_join = ["{{ GetNothing }}"]`, `retry_join "{{ GetNothing }}"`},
 		{`autopilot { last_contact_threshold = "-1s" }`, `must not be negative`},
+		{`connect { ca_provider = "vault" }`, `connect.ca_provider "vault" is not supported`},
+		{`connect { ca_config { leaf_cert_ttl = "10m" } }`, `connect.ca_config: leaf cert TTL must be greater or equal than 1h0m0s`},
+		{`connect { ca_config { bogus = 1 } }`, `connect.ca_config: the CA's configuration has no setting "bogus"`},
+		{`connect { ca_config = 7 }`, `connect.ca_config must be an object`},
 		{`config_entries { bootstrap { kind = "service-defaults" } }`, `config_entries.bootstrap Name is required`},
 		{`config_entries { bootstrap = [{ kind = "mesh" }, { kind = "mesh", bogus = 1 }] }`, `config_entries.bootstrap[1] Request decoding failed: 1 error occurred`},
 		{`performance { raft_multiplier = 11 }`, `performance.raft_multiplier cannot be 11. Must be between 1 and 10`},
@@ -303,7 +307,7 @@ func TestLoad_TakesWhatToolsGenerate(t *testing.T) {
 	if c.NodeID != "adf4238a-882b-9ddc-4a9d-5b6758e4159e" || !c.Server || !c.Bootstrap || c.RaftMultiplier != 1 || !c.EnableRemoteScriptChecks || !c.SkipLeaveOnInterrupt {
 		t.Errorf("read as %+v", c)
 	}
-	for _, key := range []string{"acl.enabled", "connect.enabled", "ports.https", "verify_incoming", "disable_update_check", "version", "peering.enabled", "limits.rpc_rate"} {
+	for _, key := range []string{"acl.enabled", "ports.https", "verify_incoming", "disable_update_check", "version", "peering.enabled", "limits.rpc_rate"} {
 		n := 0
 		for _, w := range warnings {
 			if strings.Contains(w, " "+key+" ") {

@@ -157,6 +157,21 @@ func (d *draft) addConfigEntries(path string, n *node, file string) {
 	}
 }
 
+// addCAConfig takes settings of the certificate authority; a later one counts.
+func (d *draft) addCAConfig(path string, n *node, file string) {
+	c := decoder{d, file}
+	blocks, ok := n.blocks()
+	if !ok {
+		c.fault(path, n, "must be an object, not %s", n.kind())
+		return
+	}
+	for _, b := range blocks {
+		for _, f := range b.fields {
+			d.caConfig[f.key] = f.value.plain()
+		}
+	}
+}
+
 // validateService applies the rules of services and checks, on copies with what
 // may be left out filled in.
 func validateService(def local.ServiceDefinition) error {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"muster/catalog"
+	"muster/catalog/ca"
 	"muster/gossip"
 )
 
@@ -46,6 +47,7 @@ func newDraft(dev bool) *draft {
 			RaftMultiplier:        1,
 			RaftSnapshotThreshold: 16384,
 			RPCHoldTimeout:        7 * time.Second,
+			Connect:               Connect{Enabled: true},
 			ClusterLimits:         ClusterLimits{HandshakeTimeout: 5 * time.Second, MaxConnsPerClient: 100},
 			SyncInterval:          time.Minute,
 			CheckUpdateInterval:   5 * time.Minute,
@@ -57,6 +59,8 @@ func newDraft(dev bool) *draft {
 			DNS:                   defaultDNS(),
 		},
 		autopilot:  catalog.DefaultAutopilot(),
+		caProvider: "consul",
+		caConfig:   map[string]any{},
 		clientAddr: "127.0.0.1",
 		httpPort:   8500,
 		dnsPort:    8600,
@@ -82,6 +86,7 @@ func (d *draft) finish() {
 	d.finishDNS()
 	d.finishLog()
 	d.finishAutopilot()
+	d.finishCA()
 	d.checkEncrypt()
 	d.checkHTTP()
 	d.checkRanges()
@@ -143,6 +148,16 @@ func (d *draft) finishAutopilot() {
 	}
 	if d.autopilot != catalog.DefaultAutopilot() {
 		d.Autopilot = &d.autopilot
+	}
+}
+
+func (d *draft) finishCA() {
+	if d.caProvider != "consul" {
+		d.faultIn("connect.ca_provider", "connect.ca_provider %q is not supported: the built-in certificate authority, \"consul\", is the only one", d.caProvider)
+	}
+	var err error
+	if d.Connect.CA, d.Connect.Shown, err = ca.Parse(d.caConfig); err != nil {
+		d.faultIn("connect.ca_config", "connect.ca_config: %w", err)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // actedOn are the keys that change what the agent does.
 func actedOn() []Key {
 	var all []Key
-	for _, area := range [][]Key{identityKeys(), addressKeys(), clusterKeys(), paceKeys(), checkKeys(), httpKeys(), dnsKeys(), logKeys()} {
+	for _, area := range [][]Key{identityKeys(), addressKeys(), clusterKeys(), paceKeys(), meshKeys(), checkKeys(), httpKeys(), dnsKeys(), logKeys()} {
 		all = append(all, area...)
 	}
 	return all
@@ -117,6 +117,14 @@ func paceKeys() []Key {
 		)
 	}
 	return keys
+}
+
+func meshKeys() []Key {
+	return []Key{
+		key("connect.enabled", "", "keep a certificate authority, from which services have their identity; all servers must agree; default true", func(d *draft) *bool { return &d.Connect.Enabled }),
+		key("connect.ca_provider", "", "consul, the built-in certificate authority; there is no other", func(d *draft) *string { return &d.caProvider }),
+		{Path: "connect.ca_config", Type: Block, Doc: "for a cluster that has no certificate authority yet: `leaf_cert_ttl`, `intermediate_cert_ttl`, `root_cert_ttl`, `rotation_period`, `private_key_type`, `private_key_bits`, `private_key`, `root_cert`, `csr_max_per_second`, `csr_max_concurrent`, `cluster_id`", add: (*draft).addCAConfig},
+	}
 }
 
 func checkKeys() []Key {

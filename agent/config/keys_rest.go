@@ -92,10 +92,7 @@ func notYet() []Key {
 			ports.https int @https-port
 			limits.https_handshake_timeout duration`),
 		rows(Later, "there is no service mesh yet", `
-			connect.ca_config block
-			connect.ca_provider
 			connect.enable_mesh_gateway_wan_federation bool
-			connect.enabled bool
 			connect.test_ca_leaf_root_change_spread duration
 			enable_central_service_config bool
 			addresses.grpc

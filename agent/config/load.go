@@ -65,6 +65,8 @@ type draft struct {
 	// These are kept as they were given until finish resolves them.
 	locality       catalog.Locality
 	autopilot      catalog.Autopilot
+	caProvider     string
+	caConfig       map[string]any
 	clientAddr     string
 	httpAddr       string
 	httpPort       int

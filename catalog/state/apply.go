@@ -32,6 +32,7 @@ type plan struct {
 	putConfig      *catalog.ConfigEntry
 	removeConfig   *catalog.ConfigEntry
 	forget         []*onceRow
+	ca             *catalog.CA
 
 	value any // of the result
 }
@@ -41,7 +42,7 @@ func (p *plan) changes() bool {
 	return len(p.removeNodes)+len(p.removeServices)+len(p.removeChecks)+len(p.checks)+len(p.coordinates)+
 		len(p.removeKV)+len(p.putKV)+len(p.endDelays)+len(p.forget) > 0 || p.removeSession != nil || p.putSession != nil ||
 		p.putQuery != nil || p.removeQuery != nil || p.putConfig != nil || p.removeConfig != nil ||
-		p.autopilot != nil || p.node != nil || p.service != nil || p.source != nil
+		p.autopilot != nil || p.ca != nil || p.node != nil || p.service != nil || p.source != nil
 }
 
 // result is what the command answers.
@@ -68,6 +69,8 @@ var operations = map[catalog.Op]func(reader, catalog.Command) plan{
 	catalog.OpSetConfig:   row(planSetConfig),
 
 	catalog.OpForgetOutcomes: row(planForgetOutcomes),
+
+	catalog.OpSetCA: row(planSetCA),
 }
 
 func row[C catalog.Command](f func(reader, C) plan) func(reader, catalog.Command) plan {

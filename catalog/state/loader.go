@@ -60,6 +60,8 @@ func (l *loader) load(kind byte, body []byte) error {
 		return l.loadConfig(body)
 	case recordOutcome:
 		return l.loadOutcome(body)
+	case recordCA:
+		return l.loadCA(body)
 	case recordStaged:
 		return l.loadStaged(body)
 	case recordStaging:

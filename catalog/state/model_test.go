@@ -31,7 +31,10 @@ var (
 // commands draws commands from few names, so that they meet each other.
 func commands() *rapid.Generator[catalog.Command] {
 	return rapid.Custom(func(t *rapid.T) catalog.Command {
-		op := rapid.IntRange(0, 11).Draw(t, "op")
+		op := rapid.IntRange(0, 12).Draw(t, "op")
+		if op == 12 {
+			return caCommands().Draw(t, "ca")
+		}
 		if op == 11 {
 			return onceCommands().Draw(t, "once")
 		}
@@ -137,14 +140,15 @@ type model struct {
 	configs  map[[2]string]catalog.ConfigEntry
 	queries  map[string]catalog.PreparedQuery
 	outcomes map[string]modelOutcome
+	ca       *catalog.CA
 }
 
 func newModel() model {
-	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}, map[[2]string]catalog.ConfigEntry{}, map[string]catalog.PreparedQuery{}, map[string]modelOutcome{}}
+	return model{map[string]catalog.Node{}, map[[2]string]catalog.Service{}, map[[2]string]catalog.Check{}, map[string]uint64{}, map[string]catalog.NodeCoordinate{}, map[string]catalog.KVPair{}, map[string]catalog.Session{}, map[string]catalog.LockDelay{}, map[[2]string]catalog.ConfigEntry{}, map[string]catalog.PreparedQuery{}, map[string]modelOutcome{}, nil}
 }
 
 func (m model) clone() model {
-	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays), maps.Clone(m.configs), maps.Clone(m.queries), maps.Clone(m.outcomes)}
+	return model{maps.Clone(m.nodes), maps.Clone(m.services), maps.Clone(m.checks), maps.Clone(m.seqs), maps.Clone(m.coords), maps.Clone(m.kv), maps.Clone(m.sessions), maps.Clone(m.delays), maps.Clone(m.configs), maps.Clone(m.queries), maps.Clone(m.outcomes), m.ca}
 }
 
 func (m model) apply(index uint64, c catalog.Command) (model, error) {
@@ -173,6 +177,8 @@ func (m model) apply(index uint64, c catalog.Command) (model, error) {
 		}
 	case *catalog.SetConfig:
 		next.changeConfig(index, c)
+	case *catalog.SetCA:
+		next.changeCA(index, c)
 	case *catalog.CreateSession:
 		if err := next.createSession(index, c.Session); err != nil {
 			return m, err
@@ -371,6 +377,7 @@ func (m model) describe() string {
 	for _, key := range slices.Sorted(maps.Keys(m.outcomes)) {
 		fmt.Fprintf(&b, "%q %d\n", key, m.outcomes[key].index)
 	}
+	fmt.Fprintf(&b, "%s\n", asJSON(m.ca))
 	return b.String()
 }
 
@@ -407,6 +414,7 @@ func describeView(v *View) string {
 	for o := range each[*onceRow](v.reader, tableOutcomes, byIDPrefix, "") {
 		fmt.Fprintf(&b, "%q %d\n", onceKey(o.Caller, o.Key), o.Index)
 	}
+	fmt.Fprintf(&b, "%s\n", asJSON(v.CA()))
 	return b.String()
 }
 
@@ -430,6 +438,7 @@ func questions() map[string]func(*View) any {
 		"session":   func(v *View) any { return v.Session("s1") },
 		"delays":    func(v *View) any { return v.LockDelays() },
 		"queries":   func(v *View) any { return v.Queries() },
+		"authority": func(v *View) any { return v.CA() },
 		"places":    func(v *View) any { return v.Coordinates() },
 		"on 1": func(v *View) any {
 			return v.ServicesOn(func(n *catalog.Node) bool { return n.Address == "1" })

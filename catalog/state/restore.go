@@ -161,6 +161,7 @@ func (w *writer) install(index uint64, s *staging) {
 	}
 	in.copyServices(s.reader)
 	in.copyEntries(s.reader)
+	in.copyCA(s.reader, w.reader)
 	for src := range each[*sourceRow](w.reader, tableSources, byIDPrefix, "") {
 		in.insert(tableSources, src)
 		in.meta.Sources++

@@ -100,7 +100,7 @@ func everything(t testing.TB) *fixture {
 	for _, c := range []catalog.Command{
 		set("a/b", "1"), set("held", "2"), session("s1", 0), session("s2", time.Second), lock("held", "s1"), lock("delayed", "s2"),
 		configured("mesh", "mesh", `{"Kind":"mesh"}`),
-		&catalog.DestroySession{ID: "s2"}, &catalog.SetAutopilot{Autopilot: catalog.Autopilot{MinQuorum: 3}},
+		trusting(0, "r1"), &catalog.DestroySession{ID: "s2"}, &catalog.SetAutopilot{Autopilot: catalog.Autopilot{MinQuorum: 3}},
 		&catalog.ChangeQuery{Verb: catalog.QueryCreate, Query: catalog.PreparedQuery{ID: idB, Name: "q", Session: "s1", Service: catalog.ServiceQuery{Service: "web"}}},
 	} {
 		f.must(c)

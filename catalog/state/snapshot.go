@@ -57,8 +57,9 @@ const (
 	recordConfig    = 14
 
 	recordOutcome = 16
+	recordCA      = 17
 
-	lastRecord = recordOutcome // of those that archives have
+	lastRecord = recordCA // of those that archives have
 
 	// These come last, whatever else there will be.
 	recordStaged  = 254 // a record that a restore has loaded
@@ -71,6 +72,7 @@ var recordNames = [lastRecord + 1]string{
 	recordTopic: "Index", recordSource: "Source", recordCoord: "Coordinate", recordKV: "KVS",
 	recordKVGone: "Tombstone", recordSession: "Session", recordDelay: "LockDelay", recordAutopilot: "Autopilot",
 	recordQuery: "PreparedQuery", recordConfig: "ConfigEntry", recordOutcome: "Outcome",
+	recordCA: "ConnectCA",
 }
 
 // Rows whose form in memory isn't the one in a snapshot.
@@ -170,6 +172,9 @@ func (r reader) records(meta *metaRow, give func(kind byte, row any)) {
 	}
 	for o := range each[*onceRow](r, tableOutcomes, byIDPrefix, "") {
 		give(recordOutcome, o)
+	}
+	if a := r.ca(); a != nil {
+		give(recordCA, a)
 	}
 }
 

@@ -172,6 +172,8 @@ func TestRestore_RefusesWhatApplyCannotWrite(t *testing.T) {
 		{`service name "lie" in place of "web"`, []rec{meta, node, service, {recordCheck, catalog.Check{Node: "n", CheckID: "c", ServiceID: "s", ServiceName: "lie", Indexes: at}}}},
 		{"index 10 is not from 1", []rec{meta, {recordAutopilot, catalog.Autopilot{Indexes: catalog.Indexes{CreateIndex: 1, ModifyIndex: 10}}}}},
 		{"is not above", []rec{meta, {recordAutopilot, catalog.Autopilot{Indexes: at}}, {recordAutopilot, catalog.Autopilot{Indexes: at}}}},
+		{"index 10 is not from 1", []rec{meta, {recordCA, catalog.CA{ClusterID: "c", Config: []byte(`{"a":1}`), Roots: []catalog.CARoot{{ID: "r", Indexes: catalog.Indexes{CreateIndex: 1, ModifyIndex: 10}}}, Indexes: at}}}},
+		{"a cluster ID, settings and a root", []rec{meta, {recordCA, catalog.CA{ClusterID: "c", Config: []byte(`{"a":1}`), Indexes: at}}}},
 		{"the index 10 of a list", []rec{{recordMeta, metaRecord{Applied: 9, Lists: []uint64{1, 10}}}}},
 		{fmt.Sprint(lists+1, " topics of lists"), []rec{{recordMeta, metaRecord{Applied: 9, Lists: make([]uint64, lists+1)}}}},
 		{"has no record of its own", []rec{meta, {recordTopic, topicRow{Topic: Topic{Kind: TopicNodes}, Index: 1}}}},

@@ -24,6 +24,7 @@ const (
 	tableQueries   = "queries"   // *catalog.PreparedQuery
 	tableConfigs   = "configs"   // *catalog.ConfigEntry
 	tableOutcomes  = "outcomes"  // *onceRow
+	tableCA        = "ca"        // *catalog.CA, one at most
 )
 
 // The indexes. Each key is a run of folded names that end in NUL, so that a
@@ -132,6 +133,9 @@ const metaKey = "meta"
 // autopilotKey is the key of the one catalog.Autopilot.
 const autopilotKey = "autopilot"
 
+// caKey is the key of the one catalog.CA.
+const caKey = "ca"
+
 func topicKey(t Topic) string { return string(rune(t.Kind)) + t.Key + "\x00" }
 
 func ageKey(index uint64) string {
@@ -196,6 +200,7 @@ var schema = map[string]*tableSchema{
 	tableOutcomes: table(func(o *onceRow) string { return onceKey(o.Caller, o.Key) },
 		secondary(byAge, false, func(o *onceRow) (string, bool) { return ageKey(o.Index), true }),
 	),
+	tableCA:   table(func(*catalog.CA) string { return caKey }),
 	tableMeta: table(func(*metaRow) string { return metaKey }),
 }
 

@@ -19,6 +19,7 @@ type TopicKind uint8
 //	a lock-delay     LockDelays
 //	the autopilot    Autopilot
 //	a query          Queries
+//	the authority    CA
 //	a config entry   Configs, ConfigKind of its kind, ConfigEntry of its name
 //	a KV entry       KV of its key, KVPrefix of each prefix of that
 //	a check          NodeChecks of its node, Checks of all and of its old and its
@@ -54,6 +55,8 @@ const (
 	TopicConfigKind TopicKind = 17 // those of a kind; key: the kind
 	// One of them has no row: its index is derived, see View.configIndex.
 	TopicConfigEntry TopicKind = 18 // key: kind, slash, name
+
+	TopicCA TopicKind = 19 // the certificate authority; no key
 )
 
 // Topic names something in the store that reads depend on and writes move. It
@@ -68,7 +71,7 @@ func topicOf(kind TopicKind, name string) Topic { return Topic{kind, catalog.Fol
 
 // lists is the number of topics that are about whole lists. There are few, many
 // writes move them, and they are never gone: so they have no rows of their own.
-const lists = 13
+const lists = 14
 
 // hasRow says whether topics of a kind have rows of their own.
 func hasRow(t Topic) bool {
@@ -108,6 +111,8 @@ func listOf(t Topic) (place int, ok bool) {
 		return 11, true
 	case Topic{Kind: TopicConfigs}:
 		return 12, true
+	case Topic{Kind: TopicCA}:
+		return 13, true
 	}
 	return 0, false
 }

@@ -123,6 +123,9 @@ func (w *writer) write(p *plan) {
 	if p.autopilot != nil {
 		w.putAutopilot(p.autopilot)
 	}
+	if p.ca != nil {
+		w.putCA(p.ca)
+	}
 	if p.removeQuery != nil {
 		w.removeQuery(p.removeQuery)
 	}
