@@ -36,6 +36,8 @@ type Agent struct {
 	syncer    *local.Syncer
 	router    *router
 	uplink    *uplink
+	signing   *signing
+	leaves    *leaves
 	quorum    *quorum        // nil in client mode
 	sessions  *sessionTimers // nil in client mode
 	restorer  *restorer      // nil in client mode
@@ -112,6 +114,8 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	a.ask = a.pool.Ask
 	a.router = newRouter(a.nodeID, a.pool)
 	a.uplink = &uplink{router: a.router, hold: cfg.RPCHoldTimeout}
+	a.signing = &signing{enabled: cfg.Connect.Enabled, datacenter: cfg.Datacenter, uplink: a.uplink}
+	a.leaves = newLeaves(cfg.Datacenter, a.signing, cfg.Connect.LeafSpread, cfg.RPCHoldTimeout, a.logger)
 	if cfg.Server {
 		if err := a.becomeServer(); err != nil {
 			return nil, err
@@ -275,6 +279,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		run(a.wan.run)
 	}
 	run(a.state.Run)
+	run(a.leaves.run)
 	run(a.syncer.Run)
 	if !a.cfg.DisableCoordinates {
 		run(a.keepPlace)

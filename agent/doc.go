@@ -14,6 +14,7 @@
 //	reconcile.go  the leader turns gossip into catalog and quorum
 //	sessions.go   the leader ends sessions and lock-delays whose time is over
 //	authority.go  the leader keeps the certificate authority
+//	signing.go    the leader signs services' certificates; leaves.go: agents keep them
 //	doubt.go      a leader asks a member that is said to have failed
 //	owner.go      whose a thing is that users take out of the catalog
 //	wan.go        a server's place among the servers of all datacenters

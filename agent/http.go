@@ -74,7 +74,7 @@ func (a *Agent) openAPI() error {
 		hostname = a.cfg.NodeName
 	}
 	server, err := api.New(cfg, deps,
-		agentapi.Routes(localAPI{a.state, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
+		agentapi.Routes(localAPI{a.state, a.leaves, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
 		configapi.Routes(a.cfg.Datacenter),
 		connectapi.Routes(a.cfg.Connect.Enabled),
@@ -109,6 +109,7 @@ func (a *Agent) openAPI() error {
 	internal := http.NewServeMux()
 	a.bootstrap.routes(internal)
 	a.uplink.routes(internal)
+	a.signing.routes(internal)
 	a.catalogNames.routes(internal)
 	internal.HandleFunc("GET "+alivePath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	protocols := new(http.Protocols)

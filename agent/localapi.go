@@ -25,6 +25,7 @@ import (
 // agentapi.Agent.
 type localAPI struct {
 	*local.State
+	*leaves
 	agent *Agent
 }
 

@@ -139,16 +139,42 @@ func (u *uplink) command(ctx context.Context, cmd catalog.Command) error {
 
 // submit has a command committed: here if this server leads, else by whoever
 // does. Without a leader it waits for one, up to patience.
-func (u *uplink) submit(ctx context.Context, data []byte, hops int, patience time.Duration) (catalog.Result, error) {
+func (u *uplink) submit(ctx context.Context, data []byte, hops int, patience time.Duration) (result catalog.Result, err error) {
+	err = u.lead(ctx, hops, patience, leading{
+		here: func(ctx context.Context) (err error) {
+			result, err = u.commit(ctx, data)
+			return err
+		},
+		pass: func(ctx context.Context, addr string, hops int) (err error) {
+			result, err = u.send(ctx, addr, data, hops)
+			return err
+		},
+	})
+	if err != nil {
+		result = catalog.Result{}
+	}
+	return result, err
+}
+
+// leading is something that only the leader does, and that does no harm when it is
+// done twice.
+type leading struct {
+	here func(ctx context.Context) error                        // on the leader
+	pass func(ctx context.Context, addr string, hops int) error // asks another server
+}
+
+// lead has something done: here if this server leads, else by whoever does. Without
+// a leader it waits for one, up to patience.
+func (u *uplink) lead(ctx context.Context, hops int, patience time.Duration, do leading) error {
 	ctx, cancel := context.WithTimeout(ctx, u.hold)
 	defer cancel()
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var last error
 	for {
-		result, again, err := u.attempt(ctx, data, hops)
+		again, err := u.attempt(ctx, hops, do)
 		if err == nil || !retryable(err) {
-			return result, err
+			return err
 		}
 		// Without a leader again is no news where it is known what somebody has to see to.
 		if ctx.Err() == nil && (catalog.KindOf(err) == catalog.Blocked || catalog.KindOf(last) != catalog.Blocked) {
@@ -156,20 +182,20 @@ func (u *uplink) submit(ctx context.Context, data []byte, hops int, patience tim
 		}
 		waitFor(waiting, retryCommand, again, nil)
 		if waiting.Err() != nil {
-			return catalog.Result{}, errors.Join(last, ctx.Err())
+			return errors.Join(last, ctx.Err())
 		}
 	}
 }
 
 // attempt tries once. The channel tells when trying again may go otherwise.
-func (u *uplink) attempt(ctx context.Context, data []byte, hops int) (catalog.Result, <-chan struct{}, error) {
+func (u *uplink) attempt(ctx context.Context, hops int, do leading) (<-chan struct{}, error) {
 	changed := u.router.Changed()
 	if u.quorum == nil {
 		var errs []error
 		for _, addr := range u.router.Servers() {
-			result, err := u.send(ctx, addr, data, hops)
+			err := do.pass(ctx, addr, hops)
 			if err == nil || !retryable(err) {
-				return result, nil, err
+				return nil, err
 			}
 			if ctx.Err() == nil {
 				u.router.Failed(addr)
@@ -179,21 +205,19 @@ func (u *uplink) attempt(ctx context.Context, data []byte, hops int) (catalog.Re
 		if len(errs) == 0 {
 			errs = append(errs, errNoServers)
 		}
-		return catalog.Result{}, changed, errors.Join(errs...)
+		return changed, errors.Join(errs...)
 	}
 	if u.quorum.IsLeader() {
-		result, err := u.commit(ctx, data)
-		return result, changed, err
+		return changed, do.here(ctx)
 	}
 	addr := u.router.LeaderAddr()
 	if err := u.quorum.Blocked(); addr == "" && err != nil {
-		return catalog.Result{}, changed, err
+		return changed, err
 	}
 	if addr == "" || hops == 0 {
-		return catalog.Result{}, changed, catalog.Errorf(catalog.Unavailable, "No cluster leader")
+		return changed, catalog.Errorf(catalog.Unavailable, "No cluster leader")
 	}
-	result, err := u.send(ctx, addr, data, hops-1)
-	return result, changed, err
+	return changed, do.pass(ctx, addr, hops-1)
 }
 
 // commit has this server, the leader, commit a command, unless it would change
@@ -396,15 +420,24 @@ func (u *uplink) serveWatch(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, watchNode(ctx, u.quorum.store, r.URL.Query().Get("name"), index))
 }
 
-func (u *uplink) serveCommand(w http.ResponseWriter, r *http.Request) {
+// passed reads what an agent has passed on: how often that may still be done, and the
+// body. It has answered what is malformed.
+func passed(w http.ResponseWriter, r *http.Request, limit int64) (hops int, data []byte, ok bool) {
 	hops, err := strconv.Atoi(r.Header.Get(hopsHeader))
 	if err != nil || hops < 0 || hops > maxHops {
 		http.Error(w, "bad "+hopsHeader+" header", http.StatusBadRequest)
-		return
+		return 0, nil, false
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, commandLimit))
-	if err != nil {
-		http.Error(w, "read the command: "+err.Error(), http.StatusBadRequest)
+	if data, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit)); err != nil {
+		http.Error(w, "read the body: "+err.Error(), http.StatusBadRequest)
+		return 0, nil, false
+	}
+	return hops, data, true
+}
+
+func (u *uplink) serveCommand(w http.ResponseWriter, r *http.Request) {
+	hops, data, ok := passed(w, r, commandLimit)
+	if !ok {
 		return
 	}
 	result, err := u.submit(r.Context(), data, hops, passedHold)

@@ -176,3 +176,42 @@ func TestCA_RefusesWhereConnectIsOff(t *testing.T) {
 		}
 	}
 }
+
+// Who has a certificate's index waits until there is another.
+func TestLeaf_WaitsForAnother(t *testing.T) {
+	r := newRig(t)
+	client := r.client(t).Agent()
+	leaf, meta, err := client.ConnectCALeaf("web", nil)
+	if err != nil || leaf.Service != "web" || leaf.CertPEM != "cert" || leaf.PrivateKeyPEM != "key" || meta.LastIndex != leaf.ModifyIndex {
+		t.Fatalf("%+v %+v %v", leaf, meta, err)
+	}
+	woken := make(chan *consul.LeafCert, 1)
+	go func() {
+		next, _, _ := client.ConnectCALeaf("web", &consul.QueryOptions{WaitIndex: meta.LastIndex, WaitTime: time.Minute})
+		woken <- next
+	}()
+	if err := r.agent.update(func() error { r.agent.calls = append(r.agent.calls, "renewed"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if next := <-woken; next == nil || next.ModifyIndex != leaf.ModifyIndex+1 {
+		t.Errorf("woken with %+v", next)
+	}
+}
+
+func TestLeaf_ThatIsNotSignedNowIsToBeAskedForAgain(t *testing.T) {
+	w := newRig(t).do("GET", "/v1/agent/connect/ca/leaf/busy", "")
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "rate limited") {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+// A service's private key is for those who may write it.
+func TestLeaf_NeedsTheRightToTheService(t *testing.T) {
+	r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Authorize = authorizeByToken })
+	if w := r.do("GET", "/v1/agent/connect/ca/leaf/web?token=none", ""); w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "key\"") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := r.do("GET", "/v1/agent/connect/ca/leaf/web?token=all", ""); w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -215,6 +215,22 @@ func (a *fakeAgent) Events() []agentapi.Event {
 
 func (a *fakeAgent) MoreEvents() <-chan struct{} { return a.Changed() }
 
+// Leaf gives each service the certificate of its name, or refuses.
+func (a *fakeAgent) Leaf(_ context.Context, service string) (*agentapi.Leaf, <-chan struct{}, error) {
+	if service == "busy" {
+		return nil, nil, catalog.Errorf(catalog.TooMany, "operation rate limited by server")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	until := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	return &agentapi.Leaf{
+		SerialNumber: "0a:0b", CertPEM: "cert", PrivateKeyPEM: "key", Service: service, ServiceURI: "spiffe://c.consul/ns/default/dc/dc1/svc/" + service,
+		ValidAfter: until.Add(-72 * time.Hour), ValidBefore: until, CreateIndex: uint64(7 + len(a.calls)), ModifyIndex: uint64(7 + len(a.calls)),
+	}, a.changed, nil
+}
+
+func (a *fakeAgent) Leaves() <-chan struct{} { return a.Changed() }
+
 func newAgent() *fakeAgent {
 	return &fakeAgent{services: map[string]*catalog.Service{}, checks: map[string]*catalog.Check{}, changed: make(chan struct{}), lines: make(chan []byte)}
 }

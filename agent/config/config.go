@@ -161,6 +161,9 @@ type Connect struct {
 	// is what is told of it, see ca.Parse.
 	CA    ca.Config
 	Shown []byte
+	// LeafSpread is within how long after a change of the root an agent renews the
+	// certificates of its services, each at a moment of its own; default 30s.
+	LeafSpread time.Duration
 }
 
 // Listener is an address to serve on: Network is "tcp" or "unix", as for net.Listen.

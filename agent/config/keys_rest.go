@@ -93,7 +93,6 @@ func notYet() []Key {
 			limits.https_handshake_timeout duration`),
 		rows(Later, "there is no service mesh yet", `
 			connect.enable_mesh_gateway_wan_federation bool
-			connect.test_ca_leaf_root_change_spread duration
 			enable_central_service_config bool
 			addresses.grpc
 			addresses.grpc_tls

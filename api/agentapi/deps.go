@@ -14,6 +14,7 @@ type Agent interface {
 	Cluster
 	Process
 	Events
+	Identities
 }
 
 // Local is what this agent promised its users. What it gives out is shared and

@@ -15,7 +15,7 @@ var filter = api.Param{Name: "filter", Doc: "an expression that entries must mat
 func Routes(a Agent, o RouteOptions) []api.Route {
 	h := handlers{a, o, sync.OnceValue(func() SelfConfig { return a.Self().Config })}
 	var rows []api.Route
-	for _, area := range [][]api.Route{h.serviceRoutes(), h.checkRoutes(), h.clusterRoutes(), h.processRoutes(), h.eventRoutes()} {
+	for _, area := range [][]api.Route{h.serviceRoutes(), h.checkRoutes(), h.clusterRoutes(), h.processRoutes(), h.eventRoutes(), h.identityRoutes()} {
 		rows = append(rows, area...)
 	}
 	for i := range rows {
