@@ -162,7 +162,8 @@ Where Muster answers differently, and why:
   domain yet; virtual addresses are not given out. `+"`CustomizationHash`"+` is our own.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
-  keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields.
+  keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields. What
+  a session is given in `+"`Checks`"+` is shown in `+"`NodeChecks`"+`.
 - A transaction that fails, or says what is so already, takes no log entry. What only
   reads is answered by any server, with the index that it has seen in `+"`Index`"+`, where
   Consul always has 1. An operation must name exactly one thing; Consul passes over

@@ -26,7 +26,7 @@ func (r *rig) session(body string) string {
 func withNode(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, func(c *api.Config, _ *api.Deps) { c.NodeName = "n1" })
-	w := r.do("PUT", "/v1/catalog/register", `{"Node":"n1","Address":"192.0.2.1","Checks":[{"Name":"serf","CheckID":"serfHealth","Status":"passing"}]}`)
+	w := r.do("PUT", "/v1/catalog/register", `{"Node":"n1","Address":"192.0.2.1","Checks":[{"Name":"serf","CheckID":"serfHealth","Status":"passing"},{"Name":"own","Status":"passing"}]}`)
 	if w.Code != 200 {
 		t.Fatal(w.Body)
 	}
@@ -39,8 +39,11 @@ func TestSession_HasConsulsDefaults(t *testing.T) {
 		"": {Node: "n1", LockDelay: 15 * time.Second, Behavior: "release", NodeChecks: []string{"serfHealth"}},
 		`{"Name":"x","TTL":"10s","LockDelay":20,"Behavior":"delete","NodeChecks":[]}`: {
 			Name: "x", Node: "n1", TTL: "10s", LockDelay: 20 * time.Second, Behavior: "delete", NodeChecks: []string{}},
-		`{"LockDelay":1500000000,"Node":"N1"}`: {Node: "n1", LockDelay: 1500 * time.Millisecond, Behavior: "release", NodeChecks: []string{"serfHealth"}},
-		`{"LockDelay":"0s"}`:                   {Node: "n1", Behavior: "release", NodeChecks: []string{"serfHealth"}},
+		`{"LockDelay":1500000000,"Node":"N1"}`:                  {Node: "n1", LockDelay: 1500 * time.Millisecond, Behavior: "release", NodeChecks: []string{"serfHealth"}},
+		`{"Checks":[]}`:                                         {Node: "n1", LockDelay: 15 * time.Second, Behavior: "release", NodeChecks: []string{}},
+		`{"NodeChecks":null}`:                                   {Node: "n1", LockDelay: 15 * time.Second, Behavior: "release"},
+		`{"Checks":["own","serfHealth"],"Namespace":"default"}`: {Node: "n1", LockDelay: 15 * time.Second, Behavior: "release", NodeChecks: []string{"serfHealth", "own"}},
+		`{"LockDelay":"0s"}`:                                    {Node: "n1", Behavior: "release", NodeChecks: []string{"serfHealth"}},
 	} {
 		id := r.session(body)
 		for _, target := range []string{"PUT /v1/session/renew/" + id, "GET /v1/session/info/" + id} {
@@ -57,7 +60,7 @@ func TestSession_HasConsulsDefaults(t *testing.T) {
 			}
 		}
 	}
-	if w := r.do("GET", "/v1/session/node/N1", ""); strings.Count(w.Body.String(), `"ID"`) != 4 {
+	if w := r.do("GET", "/v1/session/node/N1", ""); strings.Count(w.Body.String(), `"ID"`) != 7 {
 		t.Errorf("on the node: %s", w.Body)
 	}
 }

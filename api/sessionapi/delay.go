@@ -1,6 +1,7 @@
 package sessionapi
 
 import (
+	"errors"
 	"time"
 
 	"muster/api"
@@ -15,6 +16,9 @@ const smallNumber = 1000
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (d *lockDelay) UnmarshalJSON(data []byte) error {
+	if string(data) == `""` { // which elsewhere is a duration of 0
+		return errors.New(`time: invalid duration ""`)
+	}
 	if err := (*api.Duration)(d).UnmarshalJSON(data); err != nil {
 		return err
 	}

@@ -71,9 +71,11 @@ type request struct {
 	LockDelay     lockDelay
 	Behavior      string
 	TTL           string
-	Checks        []string // the old name of NodeChecks
-	NodeChecks    []string
+	Checks        []string // the old name of NodeChecks: counts beside those
+	NodeChecks    []string // null, unlike none, is for no checks at all
 	ServiceChecks []catalog.ServiceCheck
+	Namespace     string // "default", if anything
+	Partition     string // the same
 	CreateIndex   uint64
 	ModifyIndex   uint64
 }
@@ -84,15 +86,20 @@ var errNoSession = catalog.Errorf(catalog.Invalid, "Missing session")
 
 // create makes the command of a new session.
 func create(r *api.Request) (catalog.Command, error) {
-	in := request{LockDelay: lockDelay(catalog.DefaultLockDelay)}
+	in := request{LockDelay: lockDelay(catalog.DefaultLockDelay), NodeChecks: []string{catalog.SerfHealth}}
 	if len(r.Body) > 0 {
 		if err := api.Decode(r.Body, &in); err != nil {
 			return nil, err
 		}
 	}
+	for name, v := range map[string]string{"Namespace": in.Namespace, "Partition": in.Partition} {
+		if v != "" && v != "default" {
+			return nil, catalog.Errorf(catalog.Invalid, "Invalid %s %q: %ss are a Consul Enterprise feature", name, v, name)
+		}
+	}
 	s := catalog.Session{
 		ID: uuid.NewString(), Name: in.Name, Node: in.Node, LockDelay: in.LockDelay.duration(),
-		Behavior: in.Behavior, TTL: in.TTL, NodeChecks: in.NodeChecks, ServiceChecks: in.ServiceChecks,
+		Behavior: in.Behavior, TTL: in.TTL, NodeChecks: in.nodeChecks(), ServiceChecks: in.ServiceChecks,
 	}
 	if s.Node == "" {
 		s.Node = r.Agent
@@ -100,16 +107,23 @@ func create(r *api.Request) (catalog.Command, error) {
 	if s.Behavior == "" {
 		s.Behavior = catalog.BehaviorRelease
 	}
-	if s.NodeChecks == nil {
-		s.NodeChecks = in.Checks
-	}
-	if s.NodeChecks == nil {
-		s.NodeChecks = []string{catalog.SerfHealth}
-	}
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	return &catalog.CreateSession{Session: s}, acl.Check(r.Authz, acl.Session, s.Node, acl.Write)
+}
+
+// nodeChecks are the checks of the node that the session lives by, under both names.
+func (in *request) nodeChecks() []string {
+	if in.Checks != nil && len(in.Checks) == 0 {
+		return []string{} // so clients of before NodeChecks ask for none
+	}
+	for _, id := range in.Checks {
+		if !slices.Contains(in.NodeChecks, id) {
+			in.NodeChecks = append(in.NodeChecks, id)
+		}
+	}
+	return in.NodeChecks
 }
 
 // destroy makes the command that ends a session.
