@@ -180,7 +180,7 @@ func TestReader_SaysWhatIsWrong(t *testing.T) {
 		"no state":            {pack(t, good[0]), "the archive ends where state.bin should begin"},
 		"no checksums":        {pack(t, good...), "the archive ends where SHA256SUMS should begin"},
 		"other checksums":     {pack(t, good[0], good[1], member{"SHA256SUMS", "00  meta.json\n"}), "are not those of the content"},
-		"a state of Consul's": {backup(t, raw("\x00\x01\x02 some other state")), "it is not a snapshot of the catalog"},
+		"a state of Consul's": {backup(t, raw("\x00\x01\x02 some other state")), "the state is none that Muster saved"},
 	} {
 		if _, err := archive.Inspect(bytes.NewReader(c.in), nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, not %q", name, err, c.want)

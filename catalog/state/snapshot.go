@@ -341,7 +341,7 @@ func (r *recordReader) header() error {
 		return err
 	}
 	if string(b[:len(snapshotMagic)]) != snapshotMagic {
-		return errors.New("it is not a snapshot of the catalog")
+		return errors.New("the state is none that Muster saved, as its first bytes tell: those of Consul, or of another system, can't be read")
 	}
 	if v := b[len(snapshotMagic)]; v != snapshotVersion {
 		return fmt.Errorf("it has version %d of the format, this build reads %d", v, snapshotVersion)
