@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,6 +171,21 @@ func (c *call) pass(addr string) error {
 	defer resp.Body.Close()
 	c.relay(resp)
 	return nil
+}
+
+// toLeader has the leader answer, unless that is here.
+func (c *call) toLeader() (here bool, err error) {
+	err = c.hold(func(context.Context) error {
+		if here = c.s.deps.Replica.IsLeader(); here {
+			return nil
+		}
+		addr := c.s.deps.Cluster.LeaderAddr()
+		if addr == "" {
+			return cmp.Or(c.s.deps.Replica.Blocked(), error(errNoLeader))
+		}
+		return c.pass(addr)
+	})
+	return here, err
 }
 
 // exchange asks one server. An error of kind Unavailable or Blocked says that it

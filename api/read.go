@@ -17,6 +17,11 @@ func (c *call) read() error {
 	if c.s.deps.Replica == nil {
 		return c.forward()
 	}
+	if c.row.OfLeader && c.req.Options.Consistency != Stale {
+		if here, err := c.toLeader(); !here {
+			return err
+		}
+	}
 	if err := c.authorize(); err != nil {
 		return err
 	}
@@ -97,7 +102,7 @@ func (c *call) catchUp() (age time.Duration, err error) {
 		}
 		o.Consistency = Leader // as Consul does
 	}
-	if c.row.Ask != nil && !c.row.Current {
+	if c.row.Ask != nil && !c.row.Current && !c.row.OfLeader {
 		return 0, nil
 	}
 	catchUp := replica.ReadIndex

@@ -129,6 +129,9 @@ type Route struct {
 	// Current makes an Ask wait until this server knows what any other knew
 	// when it was asked, unless ?stale.
 	Current bool
+	// OfLeader has an Ask answered by the leader, which alone knows all of it,
+	// unless ?stale. It is Current, then.
+	OfLeader bool
 }
 
 // alters says whether a request that was lost on its way may have done something.

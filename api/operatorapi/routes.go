@@ -48,7 +48,7 @@ func (h handlers) operatorRoutes() []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/operator/raft/configuration", Kind: api.Read,
 			Doc: "Lists the servers of the Raft configuration.",
-			ACL: mayRead, Current: true, Answer: raftConfiguration{}, Ask: h.configuration,
+			ACL: mayRead, OfLeader: true, Answer: raftConfiguration{}, Ask: h.configuration,
 		},
 		{
 			Method: http.MethodGet, Path: "/v1/operator/raft/stop-safe", Kind: api.Leading,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,6 +44,19 @@ func TestStory(t *testing.T) {
 		if err != nil || len(services) != 2 || len(services["web"]) != 1 {
 			t.Errorf("%s: services %v, %v", a.name, services, err)
 		}
+	}
+
+	for _, a := range all {
+		eventually(t, 10*time.Second, a.name+" tells how far each server is", func() error {
+			cfg, err := a.consul().Operator().RaftGetConfiguration(nil)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(cfg.Servers, func(s *consul.RaftServer) bool { return s.LastIndex == 0 }) || len(cfg.Servers) != 3 {
+				return fmt.Errorf("%+v", cfg)
+			}
+			return nil
+		})
 	}
 
 	t.Run("a blocking query wakes when the check flips", func(t *testing.T) {
