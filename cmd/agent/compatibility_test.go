@@ -34,12 +34,9 @@ var notHere = map[string]string{
 	"login":                      "",
 	"logout":                     "",
 	"operator area":              "won't: it is Consul Enterprise's",
-	"operator usage":             "",
 	"operator utilization":       "won't: it is for Consul Enterprise's licence",
 	"peering":                    "",
-	"services export":            "",
-	"services exported-services": "",
-	"services imported-services": "",
+	"services imported-services": "won't: Consul 1.21 has no such command either",
 	"tls":                        "",
 	"troubleshoot":               "won't: it looks at Envoy, which Muster doesn't have",
 }

@@ -126,7 +126,11 @@ func usage(app *cli.App) string {
 func commandList(b *strings.Builder, commands []*cli.Command) {
 	sorted := slices.Clone(commands)
 	slices.SortFunc(sorted, func(a, b *cli.Command) int { return strings.Compare(a.Name, b.Name) })
+	width := 0
 	for _, cmd := range sorted {
-		fmt.Fprintf(b, "    %-14s %s\n", cmd.Name, cmd.Usage)
+		width = max(width, len(cmd.Name))
+	}
+	for _, cmd := range sorted {
+		fmt.Fprintf(b, "    %-*s    %s\n", width, cmd.Name, cmd.Usage)
 	}
 }

@@ -24,7 +24,7 @@ func operatorCommand() *cli.Command {
 				Flags:       queryFlags(),
 				Action:      listPeers,
 			}, safeToStopCommand(), transferLeaderCommand(), removePeerCommand(), recoverCommand(), verifyCommand()},
-		}, autopilotCommand()},
+		}, autopilotCommand(), usageCommand()},
 	}
 }
 

@@ -17,12 +17,12 @@ import (
 func servicesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "services",
-		Usage: "Registers and deregisters services",
-		Description: `Registers services with an agent, and removes them.
+		Usage: "Registers, deregisters and exports services",
+		Description: `Registers services with an agent, removes them, and lets other clusters use them.
 
     $ muster services register web.hcl
     $ muster services deregister -id=web`,
-		Subcommands: []*cli.Command{servicesRegister(), servicesDeregister()},
+		Subcommands: []*cli.Command{servicesRegister(), servicesDeregister(), servicesExport(), servicesExported()},
 	}
 }
 
