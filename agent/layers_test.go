@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"api":                 {"catalog", "catalog/state", "catalog/acl"},
 	"api/agentapi":        {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/catalogapi":      {"api", "catalog", "catalog/configentry", "catalog/state", "catalog/acl"},
-	"api/configapi":       {"api", "catalog", "catalog/chain", "catalog/configentry", "catalog/state", "catalog/acl"},
+	"api/configapi":       {"api", "catalog", "catalog/ca", "catalog/chain", "catalog/configentry", "catalog/state", "catalog/acl"},
 	"api/connectapi":      {"api", "catalog", "catalog/ca", "catalog/state", "catalog/acl"},
 	"api/kvapi":           {"api", "catalog", "catalog/state", "catalog/acl"},
 	"api/sessionapi":      {"api", "catalog", "catalog/state", "catalog/acl"},

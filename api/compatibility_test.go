@@ -158,8 +158,18 @@ Where Muster answers differently, and why:
 - An intention keeps its ID, creation and metadata when another of its destination is
   set; Consul forgets them then. `+"`Hash`"+` is left out, and a namespace other than
   `+"`default`"+` refused, where Consul passes over it.
-- `+"`/v1/discovery-chain`"+`: targets have no SNI and no name in it, as there is no trust
-  domain yet; virtual addresses are not given out. `+"`CustomizationHash`"+` is our own.
+- `+"`/v1/connect/ca/configuration`"+` keeps and shows neither `+"`PrivateKey`"+` nor `+"`RootCert`"+`: the
+  root is among the roots, and its key never leaves the servers (a backup has it, as
+  Consul's does: keep it as you would the key). Unknown settings are refused, and other
+  providers. Settings without a key leave the root as it is, unless they ask for another
+  type or size. `+"`IntermediateCertTTL`"+` is how long an old root vouches for a new one: leaves
+  are signed by the root itself. `+"`RotationPeriod`"+` has the root renewed so often; without
+  it that happens shortly before it ends. Signing too fast is 429.
+- A leaf's indexes count seconds. Its agent renews it when about two thirds of its time
+  are over, as long as somebody has asked for it within the hour.
+- `+"`/v1/agent/connect/authorize`"+` refuses certificates of another trust domain, which Consul
+  lets pass, and is answered by the leader: an intention counts from the next connection.
+- `+"`/v1/discovery-chain`"+`: virtual addresses are not given out. `+"`CustomizationHash`"+` is our own.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields. What

@@ -215,3 +215,40 @@ func TestLeaf_NeedsTheRightToTheService(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+func TestAuthorize_KnowsOwnTrustDomainAlone(t *testing.T) {
+	official(t, func(t *testing.T, c *consul.Client) {
+		ask := func(domain, service string) *consul.AgentAuthorize {
+			t.Helper()
+			answer, err := c.Agent().ConnectAuthorize(&consul.AgentAuthorizeParams{
+				Target: "web", ClientCertURI: "spiffe://" + domain + "/ns/default/dc/dc1/svc/" + service, ClientCertSerial: "0a",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return answer
+		}
+		if a := ask(testCluster+".consul", "api"); !a.Authorized {
+			t.Errorf("%+v", a)
+		}
+		if _, err := c.Connect().IntentionUpsert(&consul.Intention{SourceName: "api", DestinationName: "web", Action: consul.IntentionActionDeny}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if a := ask(testCluster+".consul", "api"); a.Authorized || !strings.Contains(a.Reason, "default/api => default/web") {
+			t.Errorf("%+v", a)
+		}
+		if a := ask(testCluster+".consul", "other"); !a.Authorized {
+			t.Errorf("%+v", a)
+		}
+	})
+	r := newRig(t)
+	r.replica.found(t)
+	w := r.do("POST", "/v1/agent/connect/authorize", `{"Target":"web","ClientCertURI":"spiffe://other.consul/ns/default/dc/dc1/svc/api"}`)
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"Authorized":false`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	chain := r.do("GET", "/v1/discovery-chain/web", "").Body.String()
+	if want := `"SNI":"web.default.dc1.internal.` + testCluster + `.consul"`; !strings.Contains(chain, want) {
+		t.Errorf("the chain has no %s: %s", want, chain)
+	}
+}

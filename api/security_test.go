@@ -234,6 +234,7 @@ func TestACL_EveryRouteAsks(t *testing.T) {
 		"/v1/connect/intentions":        `{"SourceName":"a","DestinationName":"topsecret","Action":"deny"}`,
 		"/v1/discovery-chain/topsecret": `{}`,
 		"/v1/connect/intentions/exact":  `{"Action":"deny"}`,
+		"/v1/agent/connect/authorize":   `{"Target":"topsecret","ClientCertURI":"spiffe://c.consul/ns/default/dc/dc1/svc/a"}`,
 		"/v1/agent/service/register":    `{"Name":"topsecret"}`,
 		"/v1/agent/check/register":      `{"Name":"topsecret","TTL":"10s"}`,
 		"/v1/session/create":            `{"Node":"topsecret"}`,

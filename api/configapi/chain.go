@@ -77,6 +77,9 @@ func (c chains) compile(v *state.View, r *api.Request) (any, error) {
 		request.OverrideProtocol, request.OverrideMeshGateway = o.OverrideProtocol, o.OverrideMeshGateway.Mode
 		request.OverrideConnectTimeout = time.Duration(o.OverrideConnectTimeout)
 	}
+	if a := v.CA(); a != nil {
+		request.TrustDomain = a.TrustDomain()
+	}
 	made, err := chain.Compile(v, request)
 	if err != nil {
 		return nil, err

@@ -300,8 +300,7 @@ func towards(v *state.View, name string) ([]intention, error) {
 	return own, nil
 }
 
-// checkIntention tells what the most exact intention says; one with permissions for
-// requests lets no connection through by itself. Where there is none all may connect.
+// checkIntention tells what the most exact intention says.
 func checkIntention(v *state.View, r *api.Request) (any, error) {
 	source, destination, err := pair(r)
 	if err != nil {
@@ -313,16 +312,11 @@ func checkIntention(v *state.View, r *api.Request) (any, error) {
 	if err := acl.Check(r.Authz, acl.Intention, destination, acl.Read); err != nil {
 		return nil, err
 	}
-	list, err := towards(v, destination)
+	match, err := matching(v, source, destination)
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range list {
-		if i.SourcePeer == "" && (i.SourceName == source || i.SourceName == configentry.Wildcard) {
-			return checked{i.Action == configentry.Allow}, nil
-		}
-	}
-	return checked{true}, nil
+	return checked{match.allows()}, nil
 }
 
 func exactIntention(v *state.View, r *api.Request) (any, error) {

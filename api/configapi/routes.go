@@ -15,7 +15,7 @@ import (
 
 // Routes gives the rows of an agent in a datacenter.
 func Routes(datacenter string) []api.Route {
-	return slices.Concat(entryRoutes(datacenter), intentionRoutes(datacenter), chainRoutes(datacenter), []api.Route{exportedRoute()})
+	return slices.Concat(entryRoutes(datacenter), intentionRoutes(datacenter), authorizeRoutes(), chainRoutes(datacenter), []api.Route{exportedRoute()})
 }
 
 // writes is what the rows hang on that write entries.

@@ -25,7 +25,6 @@ const (
 // and why.
 var notHere = map[string]string{
 	"acl":                        "",
-	"connect ca":                 "",
 	"connect envoy":              "won't: it writes the configuration of a data plane that Muster doesn't have",
 	"connect expose":             "",
 	"connect proxy":              "won't: Muster is no proxy",
