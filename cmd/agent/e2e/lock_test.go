@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,10 +97,62 @@ func TestLock_ThroughTheOfficialClient(t *testing.T) {
 		leader.waitLeader()
 	})
 
+	t.Run("a holder keeps its lock when the leader dies", func(t *testing.T) {
+		key := "locks/kept"
+		leader := leaderOf(servers, client)
+		mine, lost := hold(t, client, key, 0)
+		at := servers[slices.IndexFunc(servers, func(s *agent) bool { return s != leader })]
+		contender, err := at.consul().LockOpts(&consul.LockOptions{Key: key, SessionName: t.Name()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := make(chan error, 1)
+		go func() {
+			_, err := contender.Lock(nil)
+			next <- err
+		}()
+		eventually(t, 10*time.Second, "the contender has its session", func() error {
+			all, _, err := at.consul().Session().Node(at.name, nil)
+			if err == nil && !slices.ContainsFunc(all, func(s *consul.SessionEntry) bool { return s.Name == t.Name() }) {
+				err = fmt.Errorf("not among %v", all)
+			}
+			return err
+		})
+		leader.kill()
+		eventually(t, 15*time.Second, "another leader takes writes", func() error {
+			_, err := client.consul().KV().Put(&consul.KVPair{Key: "beside"}, nil)
+			return err
+		})
+		select {
+		case <-lost:
+			t.Error("the holder was told that it had lost the lock")
+		case err := <-next:
+			t.Errorf("the contender went on beside the holder: %v", err)
+		default:
+		}
+		if err := mine.Unlock(); err != nil {
+			t.Error(err)
+		}
+		if err := <-next; err != nil {
+			t.Errorf("the contender: %v", err)
+		} else if err := contender.Unlock(); err != nil {
+			t.Error(err)
+		}
+		leader.start()
+		leader.waitLeader()
+	})
+
 	t.Run("a semaphore lets in as many as it says", func(t *testing.T) {
-		var held []*consul.Semaphore
+		var (
+			held    []*consul.Semaphore
+			session string // of the last
+		)
 		for _, a := range []*agent{client, servers[1]} {
-			s, err := a.consul().SemaphorePrefix("semaphore/", 2)
+			var err error
+			if session, _, err = a.consul().Session().Create(nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			s, err := a.consul().SemaphoreOpts(&consul.SemaphoreOptions{Prefix: "semaphore/", Limit: 2, Session: session})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +174,25 @@ func TestLock_ThroughTheOfficialClient(t *testing.T) {
 		if lost, err := third.Acquire(nil); err != nil || lost == nil {
 			t.Errorf("after a release: %v", err)
 		}
-		for _, s := range []*consul.Semaphore{held[1], third} {
+		fourth, err := client.consul().SemaphoreOpts(&consul.SemaphoreOptions{Prefix: "semaphore/", Limit: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		let := make(chan error, 1)
+		go func() {
+			lost, err := fourth.Acquire(nil)
+			if err == nil && lost == nil {
+				err = errors.New("it gave up")
+			}
+			let <- err
+		}()
+		if _, err := client.consul().Session().Destroy(session, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-let; err != nil {
+			t.Errorf("after the end of a holder's session: %v", err)
+		}
+		for _, s := range []*consul.Semaphore{third, fourth} {
 			if err := s.Release(); err != nil {
 				t.Error(err)
 			}
