@@ -18,15 +18,20 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the archive of this build; one that was released stays")
 
-// earlier are archives that earlier builds wrote. One is added where what an archive
-// may hold has grown; none is ever changed.
-const earlier = "testdata/backup-1.snap"
+// earlier are archives that earlier builds wrote, each with what it holds, beyond what
+// the one before it does. One is added where what an archive may hold has grown; none
+// is ever changed.
+var earlier = []struct {
+	file   string
+	adds   []catalog.Command
+	judges func(t *testing.T, restored *state.Store)
+}{
+	{"testdata/backup-1.snap", first, judgeFirst},
+	{"testdata/backup-2.snap", second, judgeSecond},
+}
 
-// sample is what the archives hold.
-func sample(t testing.TB) *state.Store {
-	s := state.New()
-	index := uint64(0)
-	for _, c := range []catalog.Command{
+var (
+	first = []catalog.Command{
 		&catalog.Register{
 			Node:    catalog.Node{ID: "aaaaaaaa-1111-1111-1111-111111111111", Node: "n1", Address: "192.0.2.1", Datacenter: "dc1", Meta: map[string]string{"k": "v"}},
 			Service: &catalog.Service{ID: "web-1", Service: "web", Port: 80, Tags: []string{"a"}},
@@ -42,12 +47,30 @@ func sample(t testing.TB) *state.Store {
 		&catalog.KV{Verb: catalog.KVLock, Key: "delayed", Session: "s2"},
 		&catalog.DestroySession{ID: "s2"},
 		&catalog.SetAutopilot{Autopilot: catalog.Autopilot{MinQuorum: 3}},
-	} {
-		if r, ok := c.(*catalog.Register); ok {
-			r.Normalize()
+	}
+	second = []catalog.Command{
+		&catalog.Register{Node: catalog.Node{Node: "n2", Address: "192.0.2.2", Locality: &catalog.Locality{Region: "eu", Zone: "eu-1"}}},
+		&catalog.ChangeQuery{Verb: catalog.QueryCreate, Query: catalog.PreparedQuery{
+			ID: "q1", Name: "to-", Template: catalog.QueryTemplate{Type: catalog.QueryPrefixMatch, Regexp: "^to-(.*)$"},
+			Service: catalog.ServiceQuery{Service: "${match(1)}", Near: catalog.QueryNearAgent}, DNS: catalog.QueryDNS{TTL: "5s"}}},
+		&catalog.ChangeQuery{Verb: catalog.QueryCreate, Query: catalog.PreparedQuery{ID: "q2", Session: "s1", Service: catalog.ServiceQuery{Service: "web"}}},
+		&catalog.SetConfig{Verb: catalog.ConfigSet, Kind: "service-defaults", Name: "web", Body: []byte(`{"Protocol":"http"}`)},
+		&catalog.SetConfig{Verb: catalog.ConfigSet, Kind: "service-intentions", Name: "web", Body: []byte(`{"Sources":[{"Name":"*","Action":"deny"}]}`)},
+	}
+)
+
+// sample is what an archive holds, and those before it do.
+func sample(t testing.TB, through int) *state.Store {
+	s := state.New()
+	index := uint64(0)
+	for _, e := range earlier[:through+1] {
+		for _, c := range e.adds {
+			if r, ok := c.(*catalog.Register); ok {
+				r.Normalize()
+			}
+			index++
+			apply(t, s, index, c)
 		}
-		index++
-		apply(t, s, index, c)
 	}
 	return s
 }
@@ -65,18 +88,35 @@ func apply(t testing.TB, s *state.Store, index uint64, c catalog.Command) {
 
 // TestRestore_OfWhatAnEarlierBuildSaved restores it in a cluster that has gone on.
 func TestRestore_OfWhatAnEarlierBuildSaved(t *testing.T) {
-	if *rewrite {
-		if _, err := os.Stat(earlier); err == nil {
-			t.Fatalf("%s is there already", earlier)
-		}
-		if err := os.MkdirAll(filepath.Dir(earlier), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(earlier, backup(t, sample(t).Backup()), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	for i, e := range earlier {
+		t.Run(filepath.Base(e.file), func(t *testing.T) {
+			if *rewrite {
+				keep(t, e.file, sample(t, i))
+			}
+			restored := restore(t, e.file)
+			e.judges(t, restored)
+			if got, want := fmt.Sprint(restored.View().Counts()), fmt.Sprint(sample(t, i).View().Counts()); got != want {
+				t.Errorf("counts %s, not %s", got, want)
+			}
+		})
 	}
-	saved, err := os.ReadFile(earlier)
+}
+
+// keep writes an archive where there is none of its name.
+func keep(t *testing.T, file string, s *state.Store) {
+	t.Helper()
+	if _, err := os.Stat(file); err == nil {
+		t.Logf("%s is there already", file)
+		return
+	}
+	if err := os.WriteFile(file, backup(t, s.Backup()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func restore(t *testing.T, file string) *state.Store {
+	t.Helper()
+	saved, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +145,10 @@ func TestRestore_OfWhatAnEarlierBuildSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	step(last)
+	return s
+}
 
+func judgeFirst(t *testing.T, s *state.Store) {
 	at := s.Index()
 	v := s.View()
 	web, held, session := v.ServiceInstances("web"), v.KV("held"), v.Session("s1")
@@ -124,7 +167,21 @@ func TestRestore_OfWhatAnEarlierBuildSaved(t *testing.T) {
 	if a := v.Autopilot(); a.MinQuorum != 3 || len(v.Coordinates()) != 1 {
 		t.Errorf("autopilot %+v, coordinates %v", a, v.Coordinates())
 	}
-	if got, want := fmt.Sprint(v.Counts()), fmt.Sprint(sample(t).View().Counts()); got != want {
-		t.Errorf("counts %s, not %s", got, want)
+}
+
+func judgeSecond(t *testing.T, s *state.Store) {
+	judgeFirst(t, s)
+	at := s.Index()
+	v := s.View()
+	if n := v.Node("n2"); n == nil || n.Locality == nil || n.Locality.Zone != "eu-1" {
+		t.Errorf("node %+v", n)
+	}
+	template, bound := v.Query("q1"), v.Query("q2")
+	if template == nil || template.Template.Regexp != "^to-(.*)$" || template.DNS.TTL != "5s" || template.ModifyIndex != at || bound == nil || bound.Session != "s1" {
+		t.Errorf("queries %+v, %+v", template, bound)
+	}
+	defaults, intentions := v.ConfigEntry("service-defaults", "web"), v.ConfigEntry("service-intentions", "web")
+	if defaults == nil || string(defaults.Body) != `{"Protocol":"http"}` || defaults.ModifyIndex != at || intentions == nil {
+		t.Errorf("config entries %+v, %+v", defaults, intentions)
 	}
 }
