@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"muster/agent/config"
+	"muster/agent/handlers"
 	"muster/agent/local"
 	"muster/catalog"
 	"muster/consensus/core"
@@ -46,8 +47,9 @@ type Agent struct {
 	listeners []listener
 	dns       *dnsFront // nil where it is off
 	// The one that finds names for DNS; the other is nil.
-	catalogNames *catalogNames // servers
-	watches      *watches      // client agents
+	catalogNames *catalogNames    // servers
+	watches      *watches         // client agents
+	handlers     *handlers.Runner // nil where no HTTP is served to ask
 	// What leaders go by; see reconciler.
 	reapAfter      time.Duration
 	deadAfter      time.Duration
@@ -131,6 +133,10 @@ func New(cfg *config.Config, opts Options) (_ *Agent, err error) {
 	}
 	if err := a.openDNS(); err != nil {
 		return nil, err
+	}
+	if len(cfg.HTTP) > 0 {
+		a.handlers = handlers.NewRunner(ownAddress(cfg.HTTP), a.opts.Logger.With("component", "watch"))
+		a.handlers.Set(cfg.Watches)
 	}
 	return a, a.openAPI()
 }
@@ -295,6 +301,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			return l.run(serving)
 		})
 	}
+	if a.handlers != nil {
+		g.Go(func() error { return a.handlers.Run(serving) })
+	}
 	if a.watches != nil {
 		run(a.watches.run)
 	}
@@ -422,15 +431,21 @@ func (a *Agent) syncWhenServersCome(ctx context.Context) error {
 	}
 }
 
-// Reload takes a changed configuration: its services and checks, and how DNS is
-// answered, but for where. All else needs a restart.
+// Reload takes a changed configuration: its services, checks and watches, and how
+// DNS is answered, but for where. All else needs a restart.
 func (a *Agent) Reload(cfg *config.Config) error {
 	if a.dns != nil {
 		if err := a.dns.reload(cfg.DNS); err != nil {
 			return err
 		}
 	}
-	return a.state.Reload(cfg.Definitions)
+	if err := a.state.Reload(cfg.Definitions); err != nil {
+		return err
+	}
+	if a.handlers != nil {
+		a.handlers.Set(cfg.Watches)
+	}
+	return nil
 }
 
 const (

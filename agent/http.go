@@ -128,6 +128,28 @@ func (a *Agent) openAPI() error {
 	return nil
 }
 
+// ownAddress is where the agent itself reaches its API: over the loopback where it is
+// served there.
+func ownAddress(all []config.Listener) string {
+	for _, l := range all {
+		if l.Network == "unix" {
+			continue
+		}
+		host, port, err := net.SplitHostPort(l.Address)
+		ip := net.ParseIP(host)
+		switch {
+		case err != nil || ip == nil:
+		case ip.IsUnspecified() && ip.To4() != nil:
+			return net.JoinHostPort("127.0.0.1", port)
+		case ip.IsUnspecified():
+			return net.JoinHostPort("::1", port)
+		case ip.IsLoopback():
+			return l.Address
+		}
+	}
+	return all[0].String()
+}
+
 // listen binds a users' address. The socket file of an agent that is gone is
 // replaced.
 func (a *Agent) listen(l config.Listener) (net.Listener, error) {

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"time"
 
+	"muster/agent/child"
 	"muster/catalog"
 )
-
-// killGrace is how long a killed script's pipes may stay open, as when a child
-// of it left the process group and holds them.
-const killGrace = time.Second
 
 // newScript makes the probe of a script check: a program run without a shell, in
 // the agent's environment and a process group of its own. Exit code 0 is
@@ -22,11 +18,9 @@ func newScript(d Definition, cfg Config) probe {
 	return func(ctx context.Context) (string, string) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		out := &tail{max: cfg.outputMaxSize(d.OutputMaxSize)}
-		cmd := exec.CommandContext(ctx, d.ScriptArgs[0], d.ScriptArgs[1:]...)
+		out := &child.Tail{Max: cfg.outputMaxSize(d.OutputMaxSize)}
+		cmd := child.Command(ctx, d.ScriptArgs)
 		cmd.Stdout, cmd.Stderr = out, out
-		cmd.WaitDelay = killGrace
-		killAsGroup(cmd)
 		err := cmd.Run()
 		var exit *exec.ExitError
 		switch {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"muster/agent/dns"
+	"muster/agent/handlers"
 	"muster/agent/local"
 	"muster/catalog"
 	"muster/catalog/ca"
@@ -112,6 +113,8 @@ type Config struct {
 	// Autopilot is stored by a leader whose cluster has none yet; nil where no key
 	// says other than catalog.DefaultAutopilot.
 	Autopilot *catalog.Autopilot
+	// Watches are followed by the agent, which runs their handlers.
+	Watches []handlers.Watch
 	// ConfigEntries are written by a leader whose cluster lacks them.
 	ConfigEntries []*catalog.ConfigEntry
 	// RPCHoldTimeout is how long a request waits for a leader; default 7s.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 
 	"muster/agent/checks"
+	"muster/agent/handlers"
 	"muster/agent/local"
 	"muster/catalog"
 	"muster/catalog/configentry"
@@ -135,6 +136,28 @@ func (d *draft) addChecks(path string, n *node, file string) {
 			continue
 		}
 		d.Definitions.Checks = append(d.Definitions.Checks, local.CheckDefinition{Check: check, Token: b.Token})
+	}
+}
+
+// addWatches takes a watch, or a list of them.
+func (d *draft) addWatches(path string, n *node, file string) {
+	c := decoder{d, file}
+	paths, nodes := c.elements(path, n)
+	for i, n := range nodes {
+		params, ok := n.plain().(map[string]any)
+		if !ok {
+			c.fault(paths[i], n, "must be an object, not %s", n.kind())
+			continue
+		}
+		w, err := handlers.New(params)
+		if err != nil {
+			c.fault(paths[i], n, "%v", err)
+			continue
+		}
+		d.Watches = append(d.Watches, w)
+		if !d.given(path) {
+			d.origins[path] = origin{file, n.line}
+		}
 	}
 }
 

@@ -89,6 +89,7 @@ func (d *draft) finish() {
 	d.finishCA()
 	d.checkEncrypt()
 	d.checkHTTP()
+	d.checkWatches()
 	d.checkRanges()
 	n := d.node()
 	if err := n.Validate(); err != nil && len(d.faults) == 0 {
@@ -302,6 +303,12 @@ func (d *draft) checkHTTP() {
 	}
 	if mode := d.UnixSocket.Mode; mode != "" && !regexp.MustCompile(`^0?[0-7]{3}$`).MatchString(mode) {
 		d.faultIn("unix_sockets.mode", "unix_sockets.mode %q must be octal permissions such as 0770", mode)
+	}
+}
+
+func (d *draft) checkWatches() {
+	if len(d.Watches) > 0 && len(d.HTTP) == 0 {
+		d.faultIn("watches", "watches ask this agent's own HTTP API, which is off: see ports.http")
 	}
 }
 

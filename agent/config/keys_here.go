@@ -137,6 +137,7 @@ func checkKeys() []Key {
 		block("services", "services of this node", (*draft).addServices),
 		block("check", "a check of this node", (*draft).addChecks),
 		block("checks", "checks of this node", (*draft).addChecks),
+		block("watches", "what to watch, and the program or HTTP request that is handed the news (docs/operations.md)", (*draft).addWatches),
 		block("config_entries.bootstrap", "config entries that a new leader writes where there are none of their kind and name", (*draft).addConfigEntries),
 		key("enable_script_checks", "enable-script-checks", "allow script checks, from files and from the API", func(d *draft) *bool { return &d.EnableRemoteScriptChecks }),
 		key("enable_local_script_checks", "enable-local-script-checks", "allow script checks from files only", func(d *draft) *bool { return &d.EnableLocalScriptChecks }),

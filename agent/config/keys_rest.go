@@ -153,8 +153,6 @@ func notYet() []Key {
 			performance.leave_drain_time duration`),
 		rows(Later, "the least TTL of a session is 10s", `
 			session_ttl_min duration`),
-		rows(Later, "the agent runs no handlers of its own yet; consul watch against it does", `
-			watches block`),
 		rows(Later, "files are read again at SIGHUP and by muster reload only", `
 			auto_reload_config bool @auto-reload-config`),
 		rows(Later, "the log goes to standard output and log_file", `

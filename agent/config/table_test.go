@@ -93,6 +93,7 @@ func TestKeys_ActedOnChangeTheConfig(t *testing.T) {
 		"dns_config.enable_additional_node_meta_txt": "false",
 		"service": `{ name = "x" }`, "services": `[{ name = "x" }]`, "check": `{ name = "x" ttl = "1s" }`, "checks": `[{ name = "x" ttl = "1s" }]`,
 		"config_entries.bootstrap": `[{ kind = "mesh" }]`,
+		"watches":                  `[{ type = "nodes" args = ["true"] }]`,
 		"connect.enabled":          "false", "connect.ca_config": `{ leaf_cert_ttl = "71h" }`,
 		"locality.zone": "\"a\"\nregion = \"eu\"",
 		"bootstrap":     "true\nserver = true", "bootstrap_expect": "3\nserver = true",

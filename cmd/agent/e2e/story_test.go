@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -341,6 +343,49 @@ func TestReload_TakesNewServicesFromFiles(t *testing.T) {
 	waitInstances(t, a, "db", false, 1)
 	if status, _, body := a.get("/v1/catalog/nodes"); !strings.Contains(body, `"Locality":{"Region":"eu","Zone":"eu-7"}`) {
 		t.Errorf("the catalog doesn't say where the node runs: %d %s", status, body)
+	}
+}
+
+func TestWatches_OfFilesRunTheirHandlers(t *testing.T) {
+	c := newCluster(t)
+	c.servers(1)[0].start().waitLeader()
+	dir := t.TempDir()
+	watch := func(name, what string) string {
+		return fmt.Sprintf("{ %s\nargs = [\"/bin/sh\", \"-c\", \"cat >> %s\"] },", what, filepath.Join(dir, name))
+	}
+	said := func(name, part string) {
+		t.Helper()
+		eventually(t, 20*time.Second, "the handler "+name+" is told", func() error {
+			text, err := os.ReadFile(filepath.Join(dir, name))
+			if err == nil && !strings.Contains(string(text), part) {
+				err = fmt.Errorf("no %s in %s", part, text)
+			}
+			return err
+		})
+	}
+	conf := writeFile(t, "watches.hcl", "watches = ["+watch("service", `type = "service" service = "web" passingonly = true`)+
+		watch("event", `type = "event" name = "deploy"`)+watch("prefix", `type = "keyprefix" prefix = "conf/"`)+"]")
+	a := c.client("client", "-config-file", conf).start()
+	a.waitLeader()
+	register(t, a, "web", 0)
+	flip(t, a, consul.HealthPassing)
+	said("service", `"Service":"web"`)
+	for _, args := range [][]string{{"event", "-name", "deploy", "now"}, {"kv", "put", "conf/a", "1"}} {
+		if out, code := a.muster(args...); code != 0 {
+			t.Fatalf("%v: %s", args, out)
+		}
+	}
+	said("event", `"Payload":"bm93"`)
+	said("prefix", `"Key":"conf/a"`)
+
+	overwrite(t, conf, "watches = ["+watch("nodes", `type = "nodes"`)+"]")
+	if out, code := a.muster("reload"); code != 0 {
+		t.Fatalf("muster reload: %s", out)
+	}
+	said("nodes", `"Node":"client"`)
+	overwrite(t, conf, `watches = [{ type = "nodes" }]`)
+	if out, code := a.muster("reload"); code == 0 || !strings.Contains(out, "Must define a watch handler") {
+		t.Errorf("reload with a watch without a handler: %d %s", code, out)
 	}
 }
 
