@@ -127,7 +127,13 @@ Where Muster answers differently, and why:
   answered with 421: a web page could have its own name resolve to 127.0.0.1.
 - Beyond 2,048 requests under way, or 32,768 that wait, an answer is 503 with
   Retry-After; Consul has no such bound by default.
-- Paths are matched as they were sent, without redirects to a cleaned form.
+- Paths are matched as they were sent, so that keys keep their doubled slashes. What is no
+  path of ours then is sent on with 307 to its cleaned form, as in Consul.
+- `+"`?ns`"+` and `+"`?partition`"+`, and the headers of that meaning, are refused also where Consul
+  passes over them: nodes, coordinates, events, prepared queries, members.
+- A negative `+"`wait`"+` or `+"`max_stale`"+` is refused, and so is a bad one, or an unknown `+"`dc`"+`,
+  where Consul doesn't look at it (`+"`/v1/catalog/datacenters`"+`). `+"`?sg`"+` is passed over.
+- A compilation by `+"`POST /v1/discovery-chain`"+` answers at once, whatever its `+"`index`"+`.
 - Consul's `+"`raft/peers.json`"+` keeps a server from starting, with a text that says
   what to do: `+"`muster operator raft recover`"+` (docs/operations.md).
 - `+"`/v1/operator/keyring`"+` reaches the WAN pool and the LAN pool of this

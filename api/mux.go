@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -134,6 +135,28 @@ func areaOf(path string) string {
 		}
 	}
 	return path
+}
+
+// respelled gives the URL of the table's that a client seems to have meant whose path is
+// none: without doubled slashes, . and .., or with a slash behind it. It is nil if there
+// is no such.
+func (t *table) respelled(from *url.URL) *url.URL {
+	clean := path.Clean(from.EscapedPath())
+	spellings := []string{clean, clean + "/"}
+	if strings.HasSuffix(from.Path, "/") {
+		spellings = spellings[1:]
+	}
+	for _, escaped := range spellings {
+		plain, err := url.PathUnescape(escaped)
+		if err != nil {
+			return nil
+		}
+		to := &url.URL{Path: plain, RawPath: escaped, RawQuery: from.RawQuery}
+		if ep, _, err := t.find(&http.Request{URL: to}); err == nil && ep != nil {
+			return to
+		}
+	}
+	return nil
 }
 
 // find gives the rows of a request's path and the variables in it.

@@ -135,11 +135,18 @@ func tokenOf(r *http.Request, q url.Values) string {
 	return q.Get("token")
 }
 
-// tooLarge is the error for a body beyond the limit.
-func tooLarge(size, limit int64) error {
+// tooLarge is the error for a body beyond the limit, which the configuration may set.
+func (c *Config) tooLarge(size int64, l Limit) error {
 	said := "Request body"
 	if size > 0 {
 		said = fmt.Sprintf("Request body(%d bytes)", size)
 	}
-	return catalog.Errorf(catalog.TooLarge, "%s too large, max size: %d bytes", said, limit)
+	set := ""
+	switch l {
+	case ValueLimit:
+		set = ", as limits.kv_max_value_size says"
+	case TxnLimit:
+		set = ", as limits.txn_max_req_len and limits.kv_max_value_size say"
+	}
+	return catalog.Errorf(catalog.TooLarge, "%s too large, max size: %d bytes%s", said, c.limit(l), set)
 }

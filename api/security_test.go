@@ -114,7 +114,7 @@ func TestPath_TricksReachNoOtherRoute(t *testing.T) {
 	for target, want := range map[string]int{
 		"/v1/agent/self": 403, "/v1/%61gent/self": 403, "/v1/catalog/node/secret": 403,
 		"/v1/catalog/node/%73ecret": 403, "/v1/catalog/node/secre": 200,
-		"//v1/agent/self": 404, "/v1//agent/self": 404, "/v1/./agent/self": 404, "/v1/catalog/../agent/self": 404,
+		"//v1/agent/self": 307, "/v1//agent/self": 307, "/v1/./agent/self": 307, "/v1/catalog/../agent/self": 307,
 		"/v1/catalog/%2e%2e/agent/self": 404, "/v1%2fagent/self": 403, "/v1/catalog%2fnodes": 404,
 		"/V1/agent/self": 404, "/v1/catalog/nodes%00": 404, "/v1/catalog/nodes/": 404, "/v1/catalog/nodes;x": 404,
 		"/ui/..%2fv1/agent/self": 404, "/v1/catalog/node/a%2Fb": 200, "/v1/catalog/node/a/b": 200,
@@ -125,6 +125,20 @@ func TestPath_TricksReachNoOtherRoute(t *testing.T) {
 	}
 	if w := r.do("POST", "/v1/catalog/deregister", registerN1, "X-HTTP-Method-Override", "PUT"); w.Code != 405 {
 		t.Errorf("the method was overridden: %d", w.Code)
+	}
+}
+
+func TestPath_WhatIsSpeltOtherwiseIsSentOn(t *testing.T) {
+	r := newRig(t)
+	for target, want := range map[string]string{
+		"/v1/kv?recurse&dc=a%20b": "/v1/kv/?recurse&dc=a%20b", "//v1/kv/a%2Fb": "/v1/kv/a%2Fb", "/v1/catalog/service": "/v1/catalog/service/",
+		"//v1//catalog/nodes": "/v1/catalog/nodes", "/../v1/kv/./a": "/v1/kv/a", "/v1/kv/a//b": "", "//example.com/v1/kv/a": "",
+		"//v1/catalog/nodes/": "", "/v1/catalog": "", "//": "", "/v1/x/../kv/%2e%2e": "/v1/kv/%2e%2e",
+	} {
+		w := r.do("PUT", target, "x")
+		if got := w.Header().Get("Location"); got != want || (want != "") != (w.Code == http.StatusTemporaryRedirect) {
+			t.Errorf("%s: %d to %q, want %q", target, w.Code, got, want)
+		}
 	}
 }
 

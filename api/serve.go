@@ -75,8 +75,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, cluster bool) {
 	}
 }
 
-// notFound answers for a path that is none of the table's.
+// notFound answers for a path that is none of the table's. What only another spelling
+// keeps from being one is sent on there, with its method and body, as Consul does: many
+// a client joins an address that ends in a slash with /v1/kv, and asks for /v1/kv?recurse.
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	if to := s.table.respelled(r.URL); to != nil {
+		http.Redirect(w, r, to.String(), http.StatusTemporaryRedirect)
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, "/v1/") {
 		s.plain(w, http.StatusNotFound, "Invalid URL path: not a recognized HTTP API endpoint\n")
 		return
@@ -130,10 +136,8 @@ func (c *call) parse() (err error) {
 			return err
 		}
 	}
-	for name, feature := range map[string]string{"partition": "Partitions", "ns": "Namespaces"} {
-		if v := q.Get(name); v != "" && c.row.Ask == nil {
-			return invalid("Invalid query parameter: %q - %s are a Consul Enterprise feature", name, feature)
-		}
+	if err = c.divisions(); err != nil {
+		return err
 	}
 	c.req.Token = tokenOf(c.r, q)
 	if c.row.takesOnceKey() {
@@ -157,6 +161,26 @@ func (c *call) parse() (err error) {
 	if c.row.Kind != Local {
 		if dc := q.Get("dc"); dc != "" && dc != c.s.cfg.Datacenter {
 			return ErrNoPath
+		}
+	}
+	return nil
+}
+
+// divisions refuses to look into a part of the catalog that there isn't: an answer from
+// the whole of it would not be what was asked for.
+func (c *call) divisions() error {
+	if c.row.Ask != nil {
+		return nil
+	}
+	for _, d := range []struct{ param, header, feature string }{
+		{"ns", "X-Consul-Namespace", "Namespaces"},
+		{"partition", "X-Consul-Partition", "Partitions"},
+	} {
+		if c.req.Query.Get(d.param) != "" {
+			return invalid("Invalid query parameter: %q - %s are a Consul Enterprise feature", d.param, d.feature)
+		}
+		if c.r.Header.Get(d.header) != "" {
+			return invalid("Invalid header: %q - %s are a Consul Enterprise feature", d.header, d.feature)
 		}
 	}
 	return nil
@@ -205,7 +229,7 @@ const bodyTimeout = 30 * time.Second
 func (c *call) body() ([]byte, error) {
 	limit := c.s.cfg.limit(c.row.Limit)
 	if c.r.ContentLength > limit {
-		return nil, tooLarge(c.r.ContentLength, limit)
+		return nil, c.s.cfg.tooLarge(c.r.ContentLength, c.row.Limit)
 	}
 	// A caller that sends a byte now and then holds memory and a connection. Not
 	// every ResponseWriter has deadlines; those of a listening server have.
@@ -216,7 +240,7 @@ func (c *call) body() ([]byte, error) {
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
-		return nil, tooLarge(0, limit)
+		return nil, c.s.cfg.tooLarge(0, c.row.Limit)
 	case err != nil:
 		return nil, invalid("read the request body: %v", err)
 	}

@@ -2,6 +2,7 @@ package agentapi
 
 import (
 	"math"
+	"reflect"
 
 	"muster/api"
 	"muster/catalog"
@@ -162,7 +163,11 @@ func (b *serviceBody) service() (catalog.Service, []Check, error) {
 		s.Weights = *w
 	}
 	var checks []Check
-	for _, c := range append([]*checkBody{b.Check}, b.Checks...) {
+	first := b.Check
+	if first != nil && reflect.DeepEqual(*first, checkBody{}) {
+		first = nil // as in Consul; one of Checks that is empty is refused
+	}
+	for _, c := range append([]*checkBody{first}, b.Checks...) {
 		if c != nil && !knownStatus(c.Status) {
 			return s, nil, invalid("Status for checks must 'passing', 'warning', 'critical'")
 		}

@@ -56,13 +56,13 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 			Ask:    func(*api.Request) (any, error) { return far.Coordinates(), nil },
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/coordinate/nodes", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/coordinate/nodes", Kind: api.Read, Plain: true,
 			Doc:    "Lists the network coordinates of the nodes.",
 			Params: []api.Param{segment}, Answer: []*catalog.NodeCoordinate{},
 			View: listCoordinates, Visible: visibleCoordinates,
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/coordinate/node/{node}", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/coordinate/node/{node}", Kind: api.Read, Plain: true,
 			Doc:    "Reads the network coordinate of a node.",
 			Params: []api.Param{segment}, Answer: []*catalog.NodeCoordinate{},
 			View: readCoordinate, Visible: visibleCoordinates,

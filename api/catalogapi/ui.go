@@ -53,19 +53,19 @@ type serviceSummary struct {
 func (h handlers) uiRoutes() []api.Route {
 	return []api.Route{
 		{
-			Method: http.MethodGet, Path: "/v1/internal/ui/nodes", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/internal/ui/nodes", Kind: api.Read, Plain: true,
 			Doc:    "Lists the nodes, each with its services and checks.",
 			Params: []api.Param{filter}, Filter: &dumpedNode{}, Answer: []*dumpedNode{},
 			View: dumpNodes, Visible: visibleDump,
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/internal/ui/node/{node}", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/internal/ui/node/{node}", Kind: api.Read, Plain: true,
 			Doc:    "Reads a node with its services and checks.",
 			Answer: &dumpedNode{},
 			View:   dumpNode, Visible: visibleDumpedNode,
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/internal/ui/services", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/internal/ui/services", Kind: api.Read, Plain: true,
 			Doc:    "Lists the services with what there is of each.",
 			Params: []api.Param{filter}, Filter: instance{}, Answer: summaries{},
 			View: h.summarize, Visible: visibleSummaries,

@@ -69,7 +69,7 @@ func intentionRoutes(datacenter string) []api.Route {
 	const path = "/v1/connect/intentions"
 	return []api.Route{
 		{
-			Method: http.MethodGet, Path: path, Kind: api.Read,
+			Method: http.MethodGet, Path: path, Kind: api.Read, Plain: true,
 			Doc:    "Lists the intentions: who may connect to whom.",
 			Params: []api.Param{filter}, Filter: intention{},
 			Answer: []intention{}, View: listIntentions, Visible: visibleIntentions,

@@ -1,6 +1,7 @@
 package configapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -32,12 +33,14 @@ func entryRoutes(datacenter string) []api.Route {
 			Body:   map[string]any{}, Answer: true, Edit: w.put,
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/config/{kind}", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/config/{kind}", Kind: api.Read, Plain: true,
 			Doc:    "Lists the config entries of a kind, or all.",
+			Params: []api.Param{{Name: "filter", Doc: "an expression that entries must match; for service-defaults only"}},
+			Filter: defaults{},
 			Answer: []*catalog.ConfigEntry{}, View: list, Visible: visible,
 		},
 		{
-			Method: http.MethodGet, Path: "/v1/config/{kind}/{name}", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/config/{kind}/{name}", Kind: api.Read, Plain: true,
 			Doc:    "Reads a config entry.",
 			Answer: &catalog.ConfigEntry{}, View: read, Visible: visible, Render: found,
 		},
@@ -165,7 +168,51 @@ func list(v *state.View, r *api.Request) (any, error) {
 			return nil, err
 		}
 	}
-	return v.ConfigEntries(kind), nil
+	if r.Options.Filter != "" && kind != configentry.KindServiceDefaults {
+		return nil, catalog.Errorf(catalog.Invalid, "filtering not supported for config entry kind=%s", kind)
+	}
+	return entries(v.ConfigEntries(kind)), nil
+}
+
+// defaults are what a filter may select service-defaults by: the filter library finds
+// no fields of embedded structs, and fails at a pointer to nothing.
+type defaults struct {
+	Kind, Name                string
+	Meta                      map[string]string
+	Protocol                  string
+	Mode                      string
+	MutualTLSMode             string
+	ExternalSNI               string
+	BalanceInboundConnections string
+	MaxInboundConnections     int
+	LocalConnectTimeoutMs     int
+	LocalRequestTimeoutMs     int
+	TransparentProxy          catalog.TransparentProxy
+	MeshGateway               catalog.MeshGateway
+	Expose                    catalog.Expose
+	Destination               configentry.Destination
+}
+
+// entries is an answer that a filter selects from by what the entries say.
+type entries []*catalog.ConfigEntry
+
+// Filtered implements api.Filterable for a list of service-defaults.
+func (l entries) Filtered(match func(any) (bool, error)) (any, error) {
+	kept := entries{}
+	for _, e := range l {
+		var d defaults
+		if err := json.Unmarshal(e.Body, &d); err != nil {
+			return nil, catalog.Errorf(catalog.Internal, "read the %s of %q: %v", e.Kind, e.Name, err)
+		}
+		matches, err := match(d)
+		if err != nil {
+			return nil, err
+		}
+		if matches {
+			kept = append(kept, e)
+		}
+	}
+	return kept, nil
 }
 
 // read gives the entry as a list of one, so that one rule of what is visible serves
@@ -179,15 +226,15 @@ func read(v *state.View, r *api.Request) (any, error) {
 		return nil, err
 	}
 	if e := v.ConfigEntry(kind, name); e != nil {
-		return []*catalog.ConfigEntry{e}, nil
+		return entries{e}, nil
 	}
-	return []*catalog.ConfigEntry{}, nil
+	return entries{}, nil
 }
 
 // visible leaves out the entries that a caller may not read.
 func visible(az acl.Authorizer, answer any) (any, bool) {
-	all := answer.([]*catalog.ConfigEntry)
-	kept := make([]*catalog.ConfigEntry, 0, len(all))
+	all := answer.(entries)
+	kept := make(entries, 0, len(all))
 	for _, e := range all {
 		if may(az, e.Kind, e.Name, acl.Read) == nil {
 			kept = append(kept, e)
@@ -198,8 +245,8 @@ func visible(az acl.Authorizer, answer any) (any, bool) {
 
 // found makes of a list with one entry that entry.
 func found(r *api.Request, answer any) any {
-	if entries := answer.([]*catalog.ConfigEntry); len(entries) > 0 {
-		return entries[0]
+	if found := answer.(entries); len(found) > 0 {
+		return found[0]
 	}
 	if r.Streams {
 		return nil
