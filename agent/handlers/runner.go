@@ -118,6 +118,7 @@ func (r *Runner) follow(ctx context.Context, w Watch) {
 		}
 	}
 	defer context.AfterFunc(ctx, plan.Stop)()
+	//lint:ignore SA1019 the other form takes a logger of a library that is of no use to us otherwise
 	if err := plan.RunWithClientAndLogger(client, log.New(errorLines{logger}, "", 0)); err != nil {
 		logger.Error("a watch has ended", "error", err)
 	}

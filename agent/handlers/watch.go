@@ -1,5 +1,7 @@
 package handlers
 
+//lint:file-ignore ST1005 these are texts of Consul's
+
 import (
 	"encoding/json"
 	"errors"
