@@ -410,6 +410,9 @@ func TestIdentity_TwoProgramsTalkMutualTLSThroughARotation(t *testing.T) {
 	if err := talk(now.config(t, "api"), api.config(t, "web")); err != nil {
 		t.Errorf("with a program that knows only the old root: %v", err)
 	}
+	if status, body := operate(t, server, http.MethodGet, "/metrics"); status != http.StatusOK || !strings.Contains(body, "\nmuster_ca_root_not_after_timestamp_seconds ") {
+		t.Errorf("%d: the metrics don't say when the root ends", status)
+	}
 	for _, a := range []*testAgent{server, client} {
 		if status, body := operate(t, a, http.MethodGet, "/v1/agent/self"); status != http.StatusOK || strings.Contains(body, "PRIVATE KEY") {
 			t.Errorf("%d: %s", status, body)

@@ -9,8 +9,8 @@ import (
 
 // catalogMetrics counts what is in a server's copy of the catalog when asked.
 type catalogMetrics struct {
-	store                              *state.Store
-	nodes, services, instances, checks *prometheus.Desc
+	store                                       *state.Store
+	nodes, services, instances, checks, rootEnd *prometheus.Desc
 }
 
 func newCatalogMetrics(s *state.Store) *catalogMetrics {
@@ -23,12 +23,13 @@ func newCatalogMetrics(s *state.Store) *catalogMetrics {
 		services:  desc("services", "Distinct service names in the catalog."),
 		instances: desc("service_instances", "Service instances in the catalog."),
 		checks:    desc("checks", "Checks in the catalog, by status.", "status"),
+		rootEnd:   prometheus.NewDesc("muster_ca_root_not_after_timestamp_seconds", "When the root certificate that signs ends, in Unix seconds.", nil, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *catalogMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.nodes, m.services, m.instances, m.checks} {
+	for _, d := range []*prometheus.Desc{m.nodes, m.services, m.instances, m.checks, m.rootEnd} {
 		ch <- d
 	}
 }
@@ -44,6 +45,9 @@ func (m *catalogMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.instances, c.Instances)
 	for status, n := range c.Checks {
 		gauge(m.checks, n, status)
+	}
+	if a := m.store.View().CA(); a != nil {
+		ch <- prometheus.MustNewConstMetric(m.rootEnd, prometheus.GaugeValue, float64(a.Active().NotAfter))
 	}
 }
 

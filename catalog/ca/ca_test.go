@@ -1,6 +1,8 @@
 package ca
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -140,6 +142,17 @@ func TestRequested_RefusesOtherNames(t *testing.T) {
 	_, request, err := Request(ServiceURI(a.TrustDomain(), "dc1", "web"), "", 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{ServiceURI(a.TrustDomain(), "dc1", "web")}}, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Requested(a, "dc1", weak); err == nil || !strings.Contains(err.Error(), "1024 bits") {
+		t.Errorf("a weak key: %v", err)
 	}
 	request[len(request)-1] ^= 1
 	if _, _, err := Requested(a, "dc1", request); err == nil {

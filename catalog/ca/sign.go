@@ -47,14 +47,14 @@ func Requested(a *catalog.CA, datacenter string, request []byte) (*x509.Certific
 	if err != nil {
 		return nil, ServiceID{}, invalid("parse the certificate request: %v", err)
 	}
+	if key, ok := csr.PublicKey.(*rsa.PublicKey); ok && (key.N.BitLen() < 2048 || key.N.BitLen() > 8192) {
+		return nil, ServiceID{}, invalid("the RSA key of a certificate request has %d bits, not 2048 to 8192", key.N.BitLen())
+	}
 	if err := csr.CheckSignature(); err != nil {
 		return nil, ServiceID{}, invalid("the certificate request is not signed by its key: %v", err)
 	}
 	if len(csr.URIs) != 1 || len(csr.DNSNames)+len(csr.IPAddresses)+len(csr.EmailAddresses) > 0 {
 		return nil, ServiceID{}, invalid("a certificate request must have one URI and no other name")
-	}
-	if key, ok := csr.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < 2048 {
-		return nil, ServiceID{}, invalid("the key of a certificate request has fewer than 2048 bits")
 	}
 	id, err := parseURL(csr.URIs[0])
 	switch {
