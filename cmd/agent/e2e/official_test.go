@@ -50,16 +50,20 @@ type call struct {
 }
 
 // TestOfficialClient_EveryMethod calls each method of the official client's
-// Agent, Catalog, Health, Status, Event, Coordinate, PreparedQuery and Operator, against a client
-// agent and a server. What docs/compatibility.md says is here answers; what it
+// Agent, Catalog, Health, Status, Event, Coordinate, PreparedQuery, KV, Session,
+// Txn, Snapshot, ConfigEntries, Connect and Operator, against a client agent and a
+// server. What docs/compatibility.md says is here answers; what it
 // says isn't gives a clear error.
 func TestOfficialClient_EveryMethod(t *testing.T) {
-	calls := slices.Concat(agentCalls, catalogCalls, otherCalls, queryCalls, operatorCalls, lastCalls)
+	calls := slices.Concat(agentCalls, catalogCalls, otherCalls, queryCalls, kvCalls, configCalls, connectCalls, operatorCalls, lastCalls)
 	known := map[string]bool{}
 	for _, one := range calls {
 		known[one.method] = true
 	}
-	for _, area := range []any{(*consul.Agent)(nil), (*consul.Catalog)(nil), (*consul.Health)(nil), (*consul.Status)(nil), (*consul.Event)(nil), (*consul.Coordinate)(nil), (*consul.PreparedQuery)(nil), (*consul.Operator)(nil)} {
+	for _, area := range []any{
+		(*consul.Agent)(nil), (*consul.Catalog)(nil), (*consul.Health)(nil), (*consul.Status)(nil), (*consul.Event)(nil), (*consul.Coordinate)(nil), (*consul.PreparedQuery)(nil),
+		(*consul.KV)(nil), (*consul.Session)(nil), (*consul.Txn)(nil), (*consul.Snapshot)(nil), (*consul.ConfigEntries)(nil), (*consul.Connect)(nil), (*consul.Operator)(nil),
+	} {
 		typ := reflect.TypeOf(area)
 		for i := range typ.NumMethod() {
 			if method := typ.Elem().Name() + "." + typ.Method(i).Name; !known[method] {
