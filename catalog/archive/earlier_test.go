@@ -28,6 +28,7 @@ var earlier = []struct {
 }{
 	{"testdata/backup-1.snap", first, judgeFirst},
 	{"testdata/backup-2.snap", second, judgeSecond},
+	{"testdata/backup-3.snap", third, judgeThird},
 }
 
 var (
@@ -56,6 +57,12 @@ var (
 		&catalog.ChangeQuery{Verb: catalog.QueryCreate, Query: catalog.PreparedQuery{ID: "q2", Session: "s1", Service: catalog.ServiceQuery{Service: "web"}}},
 		&catalog.SetConfig{Verb: catalog.ConfigSet, Kind: "service-defaults", Name: "web", Body: []byte(`{"Protocol":"http"}`)},
 		&catalog.SetConfig{Verb: catalog.ConfigSet, Kind: "service-intentions", Name: "web", Body: []byte(`{"Sources":[{"Name":"*","Action":"deny"}]}`)},
+	}
+	third = []catalog.Command{
+		&catalog.SetCA{CA: catalog.CA{ClusterID: "c1", Config: []byte(`{"LeafCertTTL":"72h"}`), Unlinked: true, Roots: []catalog.CARoot{
+			{ID: "r1", Name: "n", Serial: 1, KeyID: "k1", KeyType: "ec", KeyBits: 256, NotBefore: 1, NotAfter: 2, Cert: "c", LeavesUntil: 3},
+			{ID: "r2", Cert: "c", Link: "l", Key: "secret"},
+		}}},
 	}
 )
 
@@ -183,5 +190,17 @@ func judgeSecond(t *testing.T, s *state.Store) {
 	defaults, intentions := v.ConfigEntry("service-defaults", "web"), v.ConfigEntry("service-intentions", "web")
 	if defaults == nil || string(defaults.Body) != `{"Protocol":"http"}` || defaults.ModifyIndex != at || intentions == nil {
 		t.Errorf("config entries %+v, %+v", defaults, intentions)
+	}
+}
+
+func judgeThird(t *testing.T, s *state.Store) {
+	judgeSecond(t, s)
+	a := s.View().CA()
+	if a == nil || len(a.Roots) != 2 || a.TrustDomain() != "c1.consul" || !a.Unlinked || a.ModifyIndex != s.Index() {
+		t.Fatalf("authority %+v", a)
+	}
+	old, active := a.Roots[0], a.Active()
+	if old.KeyID != "k1" || old.NotAfter != 2 || old.LeavesUntil != 3 || active.ID != "r2" || active.Link != "l" || string(active.Key) != "secret" {
+		t.Errorf("roots %+v and %+v", old, active)
 	}
 }
