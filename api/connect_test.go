@@ -116,6 +116,9 @@ func TestCAConfiguration_IsSetByTheOfficialClient(t *testing.T) {
 		t.Errorf("%+v %v", parsed, err)
 	}
 	before.Config["LeafCertTTL"] = "24h"
+	before.Config["PrivateKey"] = ""
+	before.Config["IntermediateCertTTL"] = 300 * 24 * time.Hour
+	before.Config["test_state"] = map[string]string{"foo": "bar"}
 	if _, err := client.CASetConfig(before, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +128,9 @@ func TestCAConfiguration_IsSetByTheOfficialClient(t *testing.T) {
 	after, _, err := client.CAGetConfig(nil)
 	if err != nil || after.Config["LeafCertTTL"] != "24h" || after.CreateIndex != before.CreateIndex || after.ModifyIndex <= before.ModifyIndex {
 		t.Errorf("%+v %v", after, err)
+	}
+	if parsed, err = consul.ParseConsulCAConfig(after.Config); err != nil || parsed.IntermediateCertTTL != 300*24*time.Hour || after.State["foo"] != "bar" {
+		t.Errorf("%+v %+v %v", parsed, after, err)
 	}
 	roots, _, err := client.CARoots(nil)
 	if err != nil || len(roots.Roots) != 1 {

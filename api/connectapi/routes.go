@@ -145,8 +145,12 @@ func (h handlers) configuration(v *state.View, _ *api.Request) (any, error) {
 	if a == nil {
 		return nil, errNoneYet
 	}
+	cfg, _, err := ca.ParseJSON(a.Config)
+	if err != nil {
+		return nil, err
+	}
 	return configuration{
-		Provider: provider, Config: a.Config, ForceWithoutCrossSigning: a.Unlinked,
+		Provider: provider, Config: a.Config, State: cfg.TestState, ForceWithoutCrossSigning: a.Unlinked,
 		CreateIndex: a.CreateIndex, ModifyIndex: a.ModifyIndex,
 	}, nil
 }

@@ -43,6 +43,10 @@ type Config struct {
 	MaxPerSecond  float64
 	MaxConcurrent int
 
+	// TestState is what the official client's own tests set, to find it in the answer's
+	// State.
+	TestState map[string]string
+
 	// ClusterID is the name of the trust domain of a cluster that has none yet; "":
 	// the cluster's own ID.
 	ClusterID string
@@ -125,6 +129,7 @@ var settings = []setting{
 	{"RootCert", text(func(c *Config) *string { return &c.RootCert })},
 	{"CSRMaxPerSecond", func(c *Config, v any) (err error) { c.MaxPerSecond, err = number(v); return err }},
 	{"CSRMaxConcurrent", whole(func(c *Config) *int { return &c.MaxConcurrent })},
+	{"test_state", texts(func(c *Config) *map[string]string { return &c.TestState })},
 	{"ClusterID", text(func(c *Config) *string { return &c.ClusterID })},
 }
 
@@ -136,7 +141,7 @@ func Parse(given map[string]any) (c Config, shown []byte, err error) {
 	told := map[string]any{}
 	for name, value := range given {
 		i := slices.IndexFunc(settings, func(s setting) bool {
-			return strings.EqualFold(s.name, strings.ReplaceAll(name, "_", ""))
+			return strings.EqualFold(plain(s.name), plain(name))
 		})
 		if i < 0 {
 			return c, nil, invalid("the CA's configuration has no setting %q", name)
@@ -156,13 +161,15 @@ func Parse(given map[string]any) (c Config, shown []byte, err error) {
 		return c, nil, err
 	}
 	for name, ttl := range map[string]time.Duration{"LeafCertTTL": c.LeafTTL, "IntermediateCertTTL": c.LinkTTL, "RootCertTTL": c.RootTTL} {
-		if told[name] == nil {
+		if _, written := told[name].(string); !written {
 			told[name] = ttl.String()
 		}
 	}
 	shown, err = json.Marshal(told)
 	return c, shown, err
 }
+
+func plain(name string) string { return strings.ReplaceAll(name, "_", "") }
 
 // ParseJSON reads settings that are a JSON object.
 func ParseJSON(object []byte) (c Config, shown []byte, err error) {
@@ -175,15 +182,35 @@ func ParseJSON(object []byte) (c Config, shown []byte, err error) {
 	return Parse(given)
 }
 
+// duration takes a text such as 72h, or nanoseconds, as the official client sends a
+// time.Duration.
 func duration(of func(*Config) *time.Duration) func(*Config, any) error {
-	return func(c *Config, v any) error {
-		s, ok := v.(string)
-		if !ok {
+	return func(c *Config, v any) (err error) {
+		if s, ok := v.(string); ok {
+			*of(c), err = time.ParseDuration(s)
+			return err
+		}
+		ns, err := number(v)
+		if err != nil || math.Abs(ns) > float64(maxTTL) {
 			return fmt.Errorf("%v is no duration such as \"72h\"", v)
 		}
-		d, err := time.ParseDuration(s)
-		*of(c) = d
-		return err
+		*of(c) = time.Duration(ns)
+		return nil
+	}
+}
+
+func texts(of func(*Config) *map[string]string) func(*Config, any) error {
+	return func(c *Config, v any) error {
+		object, ok := v.(map[string]any)
+		*of(c) = map[string]string{}
+		for name, value := range object {
+			s, isText := value.(string)
+			(*of(c))[name], ok = s, ok && isText
+		}
+		if !ok {
+			return fmt.Errorf("it is no object of texts")
+		}
+		return nil
 	}
 }
 
