@@ -50,64 +50,122 @@ func kindName(t reflect.Type) string {
 }
 
 // DecodeLoosely is what a type's UnmarshalJSON calls whose fields also go by
-// their names in snake case, such as enable_tag_override. Unknown fields are
-// refused. T must be without an UnmarshalJSON of its own.
+// their names in snake case, such as enable_tag_override, and so do those of the structs
+// within that have no UnmarshalJSON. Unknown fields are refused. T must be without an
+// UnmarshalJSON of its own.
 func DecodeLoosely[T any](data []byte, to *T) error {
 	if bytes.ContainsAny(data, `_\`) { // else no name is in snake case
-		var err error
-		if data, err = inCamelCase(data, reflect.TypeFor[T]()); err != nil {
-			return err
-		}
+		data = inCamelCase(data, reflect.TypeFor[T]())
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	return dec.Decode(to)
 }
 
-// inCamelCase gives an object with the names that the fields of a type have in
-// place of those in snake case.
-func inCamelCase(data []byte, t reflect.Type) ([]byte, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return nil, err
+// inCamelCase gives an object, or a list of them, with the names that the fields of a type
+// have in place of those in snake case, also in objects within. What else it is stays as
+// it is, for who reads it to refuse.
+func inCamelCase(data []byte, t reflect.Type) []byte {
+	var renamed any
+	if t.Kind() == reflect.Slice {
+		renamed = renamedItems(data, t.Elem())
+	} else {
+		renamed = renamedFields(data, fieldsOf(t))
 	}
-	known := fieldNames(t)
+	if renamed != nil {
+		if out, err := json.Marshal(renamed); err == nil {
+			return out
+		}
+	}
+	return data
+}
+
+// renamedItems gives the objects of a list, nil if there is nothing to rename.
+func renamedItems(data []byte, of reflect.Type) any {
+	var list []json.RawMessage
+	if json.Unmarshal(data, &list) != nil || len(list) == 0 {
+		return nil
+	}
+	for i := range list {
+		list[i] = inCamelCase(list[i], of)
+	}
+	return list
+}
+
+// renamedFields gives the fields of an object, nil if there is nothing to rename.
+func renamedFields(data []byte, known map[string]looseField) any {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return nil
+	}
 	renamed := false
 	for name, value := range fields {
-		plain, ok := known[strings.ToLower(strings.ReplaceAll(name, "_", ""))]
-		if !ok || !strings.Contains(name, "_") {
+		f, ok := known[strings.ToLower(strings.ReplaceAll(name, "_", ""))]
+		if !ok {
 			continue
 		}
-		delete(fields, name)
-		if _, both := fields[plain]; !both {
-			fields[plain] = value
+		if f.objects != nil && bytes.ContainsAny(value, `_\`) {
+			value = inCamelCase(value, f.objects)
+			fields[name], renamed = value, true
+		}
+		if strings.Contains(name, "_") {
+			delete(fields, name)
+			if _, both := fields[f.name]; !both {
+				fields[f.name] = value
+			}
 			renamed = true
 		}
 	}
 	if !renamed {
-		return data, nil
+		return nil
 	}
-	return json.Marshal(fields)
+	return fields
 }
 
-// namesByType are the answers of fieldNames, for there are few types and many requests.
-var namesByType sync.Map
+// looseField is a field of a type: its name in JSON, and the type of the object or the
+// list of objects that it holds, whose fields go by loose names too. That is nil for
+// others, and for what reads itself.
+type looseField struct {
+	name    string
+	objects reflect.Type
+}
 
-// fieldNames gives the names of a type's fields in JSON, by themselves in lower case.
-func fieldNames(t reflect.Type) map[string]string {
-	if known, ok := namesByType.Load(t); ok {
-		return known.(map[string]string)
+// fieldsByType are the answers of fieldsOf, for there are few types and many requests.
+var fieldsByType sync.Map
+
+// fieldsOf gives a type's fields in JSON, by their names in lower case.
+func fieldsOf(t reflect.Type) map[string]looseField {
+	if known, ok := fieldsByType.Load(t); ok {
+		return known.(map[string]looseField)
 	}
-	known := map[string]string{}
+	known := map[string]looseField{}
 	for _, f := range reflect.VisibleFields(t) {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
-			known[strings.ToLower(name)] = name
-		} else if !f.Anonymous {
-			known[strings.ToLower(f.Name)] = f.Name
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" && f.Anonymous {
+			continue
 		}
+		if name == "" {
+			name = f.Name
+		}
+		known[strings.ToLower(name)] = looseField{name, objectsIn(f.Type)}
 	}
-	namesByType.Store(t, known)
+	fieldsByType.Store(t, known)
 	return known
+}
+
+// objectsIn is the struct, or the list of structs, that a field of a type holds.
+func objectsIn(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	of := t
+	if t.Kind() == reflect.Slice {
+		of = t.Elem()
+	}
+	if of.Kind() != reflect.Struct || reflect.PointerTo(of).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return nil
+	}
+	return t
 }
 
 // Duration is a time.Duration that JSON gives as text such as "10s", or as a

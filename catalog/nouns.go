@@ -107,8 +107,15 @@ const (
 	StatusAny         = "any"
 )
 
-// KindConnectProxy is the kind of an instance that proxies another service.
-const KindConnectProxy = "connect-proxy"
+// KindConnectProxy is the kind of an instance that proxies another service; the others
+// are gateways, which stand at the edge of the mesh for many.
+const (
+	KindConnectProxy       = "connect-proxy"
+	KindMeshGateway        = "mesh-gateway"
+	KindIngressGateway     = "ingress-gateway"
+	KindTerminatingGateway = "terminating-gateway"
+	KindAPIGateway         = "api-gateway"
+)
 
 // SerfHealth is the ID of the node check that the leader keeps from gossip.
 const (

@@ -145,46 +145,6 @@ func (s *Service) validateOn(node string) error {
 	return s.ValidateMesh()
 }
 
-// ValidateMesh checks what a proxy or a mesh-capable service must have. Its
-// faults come as the list that Consul gives.
-func (s *Service) ValidateMesh() error {
-	var faults []string
-	reachable := s.Port != 0 || s.SocketPath != ""
-	if s.Kind == KindConnectProxy {
-		if s.Proxy == nil || s.Proxy.DestinationServiceName == "" {
-			faults = append(faults, "Proxy.DestinationServiceName must be non-empty for Connect proxy services")
-		}
-		if !reachable {
-			faults = append(faults, "Port or SocketPath must be set for a connect-proxy")
-		}
-		if s.Connect.Native {
-			faults = append(faults, "A Proxy cannot also be Connect Native, only typical services")
-		}
-	} else if s.Connect.Native && !reachable {
-		faults = append(faults, "Port or SocketPath must be set for a Connect native service.")
-	}
-	if s.Locality != nil {
-		if err := s.Locality.Validate(); err != nil {
-			faults = append(faults, err.Error())
-		}
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	slices.Sort(faults)
-	var text strings.Builder
-	if len(faults) == 1 {
-		text.WriteString("1 error occurred:\n")
-	} else {
-		fmt.Fprintf(&text, "%d errors occurred:\n", len(faults))
-	}
-	for _, f := range faults {
-		text.WriteString("\t* " + f + "\n")
-	}
-	text.WriteString("\n")
-	return &Error{Kind: Invalid, Text: text.String()}
-}
-
 // validate checks the parts of a proxy that hold free text.
 func (p *Proxy) validate() error {
 	if p == nil {

@@ -36,7 +36,7 @@ func (s *State) prepareService(svc catalog.Service, defs []checks.Definition, o 
 	nameAddresses(own)
 	for i := range own.Proxy.Upstreams {
 		u := &own.Proxy.Upstreams[i]
-		u.DestinationType = cmp.Or(u.DestinationType, "service")
+		u.DestinationType = cmp.Or(u.DestinationType, catalog.UpstreamService)
 	}
 	if err := own.ValidateMesh(); err != nil {
 		return nil, catalog.Errorf(catalog.Invalid, "Validation failed: %v", err)

@@ -60,6 +60,8 @@ func (s *State) completeSidecar(side, parent *catalog.Service, pending []*regist
 	switch {
 	case side.ID != "":
 		return invalidSidecar("A SidecarService cannot specify an ID as this is managed by the agent")
+	case parent.IsGateway():
+		return invalidSidecar("A " + parent.Kind + " cannot have a sidecar service defined")
 	case side.Connect.SidecarService != nil:
 		return invalidSidecar("A SidecarService cannot have a nested SidecarService")
 	}

@@ -59,6 +59,18 @@ type agentProxy struct {
 	catalog.Proxy
 	Mode      string          `json:",omitempty"`
 	Upstreams []agentUpstream `json:",omitempty"`
+	Expose    agentExpose
+}
+
+// agentExpose says of each path whether it was made for a check.
+type agentExpose struct {
+	catalog.Expose
+	Paths []agentPath `json:",omitempty"`
+}
+
+type agentPath struct {
+	catalog.ExposePath
+	ParsedFromCheck bool
 }
 
 type agentUpstream struct {
@@ -67,9 +79,12 @@ type agentUpstream struct {
 }
 
 func newAgentProxy(p *catalog.Proxy) *agentProxy {
-	a := &agentProxy{Proxy: *p, Mode: p.Mode}
+	a := &agentProxy{Proxy: *p, Mode: p.Mode, Expose: agentExpose{Expose: p.Expose}}
 	for _, u := range p.Upstreams {
 		a.Upstreams = append(a.Upstreams, agentUpstream{Upstream: u, Datacenter: u.Datacenter})
+	}
+	for _, path := range p.Expose.Paths {
+		a.Expose.Paths = append(a.Expose.Paths, agentPath{path, path.ParsedFromCheck})
 	}
 	return a
 }

@@ -48,7 +48,7 @@ func (c *central) defaults(service string) (*configentry.ServiceDefaults, error)
 
 // gatewayKinds are the kinds of instances that are merged for their own service; a
 // proxy's are those of the service that it is for.
-var gatewayKinds = []string{"mesh-gateway", configentry.KindTerminatingGateway, configentry.KindIngressGateway, configentry.KindAPIGateway}
+var gatewayKinds = []string{catalog.KindMeshGateway, configentry.KindTerminatingGateway, configentry.KindIngressGateway, configentry.KindAPIGateway}
 
 // service gives a service with all that holds for it: what it says itself counts
 // before its service-defaults, and these before proxy-defaults.

@@ -407,8 +407,11 @@ func decode(r *api.Request) (given, configentry.IntentionSource, error) {
 			return in, configentry.IntentionSource{}, catalog.Errorf(catalog.Invalid, "Invalid namespace or partition %q: those of Consul Enterprise are not here", name)
 		}
 	}
+	if in.SourcePeer != "" {
+		return in, configentry.IntentionSource{}, catalog.Errorf(catalog.Invalid, "SourcePeer field is not supported on this endpoint. Use config entries instead")
+	}
 	return in, configentry.IntentionSource{
-		Name: in.SourceName, Peer: in.SourcePeer, Type: cmp.Or(in.SourceType, sourceConsul), Action: in.Action,
+		Name: in.SourceName, Type: cmp.Or(in.SourceType, sourceConsul), Action: in.Action,
 		Permissions: in.Permissions, Description: in.Description, SamenessGroup: in.SourceSamenessGroup,
 	}, nil
 }
