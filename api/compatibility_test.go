@@ -180,6 +180,8 @@ Where Muster answers differently, and why:
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields. What
   a session is given in `+"`Checks`"+` is shown in `+"`NodeChecks`"+`.
+- A check has the tags that its service has now; in Consul those of when it was
+  registered.
 - A transaction that fails, or says what is so already, takes no log entry. What only
   reads is answered by any server, with the index that it has seen in `+"`Index`"+`, where
   Consul always has 1. An operation must name exactly one thing; Consul passes over

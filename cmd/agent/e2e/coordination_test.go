@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,7 @@ func TestCoordination(t *testing.T) {
 		t.Run("sessions at the "+a.name+" end with what they live by", func(t *testing.T) { endedByChecks(t, a) })
 	}
 	t.Run("a watch wakes for what it asked", func(t *testing.T) { wokenByItsOwn(t, client, server) })
+	t.Run("archives go through the command line", func(t *testing.T) { archived(t, client) })
 }
 
 // send makes a request with a body and gives the answer.
@@ -81,6 +83,7 @@ func badCoordination(t *testing.T, a *agent) {
 		return fmt.Sprintf(`{"Name":"bad-","Template":{"Type":"name_prefix_match","Regexp":%q},"Service":{"Service":%q}}`, regexp, service)
 	}
 	ops := func(n int, op string) string { return "[" + strings.Repeat(op+",", n-1) + op + "]" }
+	_, _, saved := a.get("/v1/snapshot")
 	before := state()
 	for _, bad := range []struct {
 		method, path, body string
@@ -128,6 +131,8 @@ func badCoordination(t *testing.T, a *agent) {
 		{"PUT", "/v1/snapshot", "", 400, "decompress"},
 		{"PUT", "/v1/snapshot", "junk, and not so little of it", 400, "gzip: invalid header"},
 		{"PUT", "/v1/snapshot", foreignArchive(t), 400, "Consul"},
+		{"PUT", "/v1/snapshot", saved[:len(saved)/2], 400, "unexpected EOF"},
+		{"PUT", "/v1/snapshot", damaged(saved), 400, ""},
 		{"PUT", "/v1/config", `{"Kind":"service-splitter","Name":"x","Splits":[{"Weight":40}]}`, 400, "100"},
 	} {
 		if status, answer := a.send(t, bad.method, bad.path, bad.body); status != bad.status || !strings.Contains(answer, bad.says) {
@@ -323,6 +328,47 @@ func wokenByItsOwn(t *testing.T, at, writer *agent) {
 			wait(query)
 		}
 	}
+}
+
+// archived saves, inspects and restores by commands; a damaged archive is refused.
+func archived(t *testing.T, a *agent) {
+	file := filepath.Join(t.TempDir(), "saved.snap")
+	run := func(want int, says string, args ...string) {
+		t.Helper()
+		if out, code := a.muster(append([]string{"snapshot"}, args...)...); code != want || !strings.Contains(out, says) {
+			t.Fatalf("muster snapshot %v: %d %s", args, code, out)
+		}
+	}
+	a.must(t, "PUT", "/v1/kv/archived", "before")
+	run(0, "Saved and verified snapshot to index", "save", file)
+	run(0, "KVS", "inspect", file)
+	a.must(t, "PUT", "/v1/kv/archived", "after")
+	index := func() string {
+		_, h, _ := a.get("/v1/kv/archived")
+		return h.Get("X-Consul-Index")
+	}
+	changed := index()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := writeFile(t, "damaged.snap", damaged(string(data)))
+	run(1, "rror", "inspect", wrong)
+	run(1, "rror", "restore", wrong)
+	if got := a.must(t, "GET", "/v1/kv/archived?raw", ""); got != "after" || index() != changed {
+		t.Errorf("a refused archive left %s at %s, before at %s", got, index(), changed)
+	}
+	run(0, "Restored snapshot", "restore", file)
+	if got := a.must(t, "GET", "/v1/kv/archived?raw", ""); got != "before" {
+		t.Errorf("restored: %s", got)
+	}
+}
+
+// damaged is an archive with one bit wrong.
+func damaged(archive string) string {
+	data := []byte(archive)
+	data[len(data)/2] ^= 1
+	return string(data)
 }
 
 // foreignArchive is what Consul 1.21.4 saved: an archive of our form, whose state is not ours.
