@@ -128,10 +128,14 @@ type side struct {
 	lat       latencies
 }
 
-// clients is how many clients ask at once.
+// clients is how many clients ask at once, unless a benchmark says otherwise.
 const clients = 64
 
 func newSide(b *testing.B, agents []*agent, dial func() asker) *side {
+	return newSideOf(b, clients, agents, dial)
+}
+
+func newSideOf(b *testing.B, clients int, agents []*agent, dial func() asker) *side {
 	s := &side{agents: agents, next: make([]int, clients)}
 	for range clients {
 		a := dial()
