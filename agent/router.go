@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"muster/consensus"
@@ -24,11 +25,19 @@ type router struct {
 	node   *consensus.Node
 	*peers // how they answer
 
+	kept atomic.Pointer[keptServers]
+
 	mu       sync.Mutex
 	order    uint64        // decides the order in which servers are tried
 	reorder  time.Time     // when order is drawn anew
 	numKnown int           // servers when order was drawn
 	changed  chan struct{} // closed at the next change
+}
+
+// keptServers are the servers that gossip knows, until it knows otherwise.
+type keptServers struct {
+	until   <-chan struct{}
+	servers []gossip.Member
 }
 
 func newRouter(self string, pool *gossip.Pool) *router {
@@ -86,10 +95,25 @@ func (r *router) LeaderAddr() string {
 	return addr
 }
 
+// servers are the servers that gossip knows and that have not left. Each request that
+// is passed on and each Raft message asks for them, so they are picked from the
+// members, of whom there may be thousands, when those change. It is not to be modified.
+func (r *router) servers() []gossip.Member {
+	until := r.pool.Changed() // before looking
+	if kept := r.kept.Load(); kept != nil && kept.until == until {
+		return kept.servers
+	}
+	servers := slices.DeleteFunc(r.pool.Members(), func(m gossip.Member) bool {
+		return !m.Server || m.Status == gossip.StatusLeft
+	})
+	r.kept.Store(&keptServers{until, slices.Clip(servers)})
+	return servers
+}
+
 // addrOf gives the cluster address that gossip has for a server.
 func (r *router) addrOf(id core.ServerID) (addr string, ok bool) {
-	for _, m := range r.pool.Members() {
-		if m.Server && m.ID == string(id) && m.Status != gossip.StatusLeft {
+	for _, m := range r.servers() {
+		if m.ID == string(id) {
 			addr, ok = m.ClusterAddr, true
 			if m.Status == gossip.StatusAlive {
 				return addr, true
@@ -103,8 +127,8 @@ func (r *router) addrOf(id core.ServerID) (addr string, ok bool) {
 // of them gossip gave up.
 func (r *router) known() (addrs []string, dead map[string]bool) {
 	dead = map[string]bool{}
-	for _, m := range r.pool.Members() {
-		if m.Server && m.Status != gossip.StatusLeft && m.ID != r.self {
+	for _, m := range r.servers() {
+		if m.ID != r.self {
 			addrs = append(addrs, m.ClusterAddr)
 			dead[m.ClusterAddr] = m.Status != gossip.StatusAlive
 		}
