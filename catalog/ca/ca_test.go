@@ -373,3 +373,21 @@ func TestLeaves_AreAllThatMutualTLSNeeds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func BenchmarkSign(b *testing.B) {
+	a := authority(b, `{}`)
+	_, request, err := Request(ServiceURI(a.TrustDomain(), "dc1", "web"), "", 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		csr, _, err := Requested(a, "dc1", request)
+		if err == nil {
+			_, err = Sign(a, csr, start)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
