@@ -444,3 +444,19 @@ func TestIdentity_SigningIsRateLimited(t *testing.T) {
 		t.Errorf("the one that is kept: %d %s", status, body)
 	}
 }
+
+func TestIdentity_IsRefusedWhereConnectIsOff(t *testing.T) {
+	c := newTestCluster(t)
+	server, client := c.start(c.config(1)), c.start(c.config(0))
+	for _, a := range []*testAgent{server, client} {
+		for _, path := range []string{"/v1/agent/connect/ca/leaf/web", "/v1/agent/connect/ca/roots", "/v1/connect/ca/configuration"} {
+			eventually(t, "an answer to "+path, func() error {
+				status, body := operate(t, a, http.MethodGet, path)
+				if status != http.StatusInternalServerError || body != "Connect must be enabled in order to use this endpoint" {
+					return fmt.Errorf("%d %s", status, body)
+				}
+				return nil
+			})
+		}
+	}
+}
