@@ -3,6 +3,9 @@ package api
 import (
 	"fmt"
 	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-bexpr"
@@ -17,8 +20,8 @@ import (
 const maxExpressions = 100_000
 
 // compileFilter makes a filter of an expression over elements like sample, nil
-// of an empty one. It refuses selectors that no element could have, so that
-// their fault doesn't depend on what is stored.
+// of an empty one. It refuses what no element could have or be compared with, so
+// that a fault doesn't depend on what is stored.
 func compileFilter(expression string, sample any) (*bexpr.Evaluator, error) {
 	if expression == "" {
 		return nil, nil
@@ -56,13 +59,13 @@ func checkSelectors(e grammar.Expression, t reflect.Type, bound []string) error 
 		}
 		return checkSelectors(e.Right, t, bound)
 	case *grammar.MatchExpression:
-		return checkSelector(e.Selector, t, bound)
+		return checkMatch(e, t, bound)
 	case *grammar.CollectionExpression:
 		if len(bound) > 0 {
 			return fmt.Errorf("any and all can't be nested")
 		}
 		b := e.NameBinding
-		if err := checkSelector(e.Selector, t, bound); err != nil {
+		if _, err := checkSelector(e.Selector, t, bound); err != nil {
 			return err
 		}
 		return checkSelectors(e.Inner, t, []string{b.Default, b.Index, b.Value})
@@ -75,32 +78,93 @@ type badSelector string
 
 func (s badSelector) Error() string { return fmt.Sprintf("Selector %q is not valid", string(s)) }
 
-func checkSelector(s grammar.Selector, t reflect.Type, bound []string) error {
+// checkSelector gives the type of what a selector leads to, nil where that is only known
+// of each element.
+func checkSelector(s grammar.Selector, t reflect.Type, bound []string) (reflect.Type, error) {
 	for i, part := range s.Path {
-		for _, name := range bound {
-			if i == 0 && part == name {
-				return nil
-			}
+		if i == 0 && slices.Contains(bound, part) {
+			return nil, nil
 		}
-		for t.Kind() == reflect.Pointer {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice { // any element's
 			t = t.Elem()
 		}
 		switch t.Kind() {
 		case reflect.Struct:
 			f, ok := t.FieldByName(part)
-			if !ok || !f.IsExported() {
-				return badSelector(strings.Join(s.Path[:i+1], "."))
+			if !ok || !f.IsExported() || f.Tag.Get("bexpr") == "-" {
+				return nil, badSelector(strings.Join(s.Path[:i+1], "."))
 			}
 			t = f.Type
-		case reflect.Map, reflect.Slice:
+		case reflect.Map:
 			t = t.Elem()
 		case reflect.Interface:
-			return nil
+			return nil, nil
 		default:
-			return badSelector(strings.Join(s.Path[:i+1], "."))
+			return nil, badSelector(strings.Join(s.Path[:i+1], "."))
+		}
+	}
+	if t = pointedTo(t); t.Kind() == reflect.Interface {
+		return nil, nil
+	}
+	return t, nil
+}
+
+func pointedTo(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// checkMatch checks that what an expression compares can be compared so.
+func checkMatch(e *grammar.MatchExpression, t reflect.Type, bound []string) error {
+	leaf, err := checkSelector(e.Selector, t, bound)
+	if err != nil || leaf == nil {
+		return err
+	}
+	selector, kind := strings.Join(e.Selector.Path, "."), leaf.Kind()
+	if !fits(e.Operator, kind) {
+		return fmt.Errorf("Invalid match operator %q for selector %q", e.Operator, selector)
+	}
+	switch e.Operator {
+	case grammar.MatchEqual, grammar.MatchNotEqual:
+		if err := coerce(e.Value.Raw, kind); err != nil {
+			return fmt.Errorf("Failed to coerce value %q for selector %q: %v", e.Value.Raw, selector, err)
+		}
+	case grammar.MatchMatches, grammar.MatchNotMatches:
+		if _, err := regexp.Compile(e.Value.Raw); err != nil {
+			return fmt.Errorf("Failed to compile regular expression %q: %v", e.Value.Raw, err)
 		}
 	}
 	return nil
+}
+
+// fits says whether an operator is for values of a kind. Consul's are, but for
+// its refusal of text that is empty or holds another.
+func fits(op grammar.MatchOperator, kind reflect.Kind) bool {
+	holds := kind == reflect.Map || kind == reflect.Slice
+	switch op {
+	case grammar.MatchEqual, grammar.MatchNotEqual:
+		return !holds && kind != reflect.Struct
+	case grammar.MatchIsEmpty, grammar.MatchIsNotEmpty, grammar.MatchIn, grammar.MatchNotIn, grammar.MatchContains, grammar.MatchNotContains:
+		return holds || kind == reflect.String
+	}
+	return true
+}
+
+// coerce says why a text is no value of a kind.
+func coerce(text string, kind reflect.Kind) (err error) {
+	switch kind {
+	case reflect.Bool:
+		_, err = strconv.ParseBool(text)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		_, err = strconv.ParseInt(text, 0, 64)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		_, err = strconv.ParseUint(text, 0, 64)
+	case reflect.Float32, reflect.Float64:
+		_, err = strconv.ParseFloat(text, 64)
+	}
+	return err
 }
 
 // applyFilter gives the elements of a list or a map that match.

@@ -35,7 +35,7 @@ func lookThrough(e grammar.Expression, t reflect.Type) (spelled string, changed 
 	case *grammar.MatchExpression:
 		at := listBefore(e.Selector.Path, t)
 		if at == 0 {
-			return spellMatch(e, e.Selector.Path), false
+			return spellPresent(e, t)
 		}
 		inner := spellMatch(e, append([]string{"each"}, e.Selector.Path[at:]...))
 		return fmt.Sprintf("any %s as each { %s }", spellSelector(e.Selector.Path[:at]), inner), true
@@ -43,13 +43,48 @@ func lookThrough(e grammar.Expression, t reflect.Type) (spelled string, changed 
 	return "", false
 }
 
+// spellPresent spells an expression so that it holds of what a map hasn't got what
+// Consul's holds: TaggedAddresses.lan.Port == 80 fails where there is no lan. The library
+// knows that of a key at a selector's end only.
+func spellPresent(e *grammar.MatchExpression, t reflect.Type) (spelled string, changed bool) {
+	path := e.Selector.Path
+	plain := spellMatch(e, path)
+	at := keyWithin(path, t)
+	if at == 0 || plain == "" {
+		return plain, false
+	}
+	key, in := quote(path[at]), spellSelector(path[:at])
+	if e.Operator.NotPresentDisposition() {
+		return fmt.Sprintf("%s not in %s or %s", key, in, plain), true
+	}
+	return fmt.Sprintf("%s in %s and %s", key, in, plain), true
+}
+
+// keyWithin gives which part of a selector is a map's key with more behind it, 0 for none.
+func keyWithin(path []string, t reflect.Type) int {
+	for i, part := range path[:len(path)-1] {
+		t = pointedTo(t)
+		switch t.Kind() {
+		case reflect.Map:
+			return i
+		case reflect.Struct:
+			f, ok := t.FieldByName(part)
+			if !ok {
+				return 0
+			}
+			t = f.Type
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
 // listBefore gives how much of a selector leads to a list whose elements the
 // rest selects from, 0 where there is none.
 func listBefore(path []string, t reflect.Type) int {
 	for i, part := range path {
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
+		t = pointedTo(t)
 		switch t.Kind() {
 		case reflect.Slice:
 			return i

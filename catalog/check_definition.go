@@ -102,6 +102,10 @@ func (d *CheckDefinition) UnmarshalJSON(b []byte) error {
 		Timeout                        any
 		DeregisterCriticalServiceAfter any
 		TTL                            any
+
+		IntervalDuration                       any
+		TimeoutDuration                        any
+		DeregisterCriticalServiceAfterDuration any
 		*plainDefinition
 	}{plainDefinition: (*plainDefinition)(d)}
 	if err := json.Unmarshal(b, &in); err != nil {
@@ -112,6 +116,10 @@ func (d *CheckDefinition) UnmarshalJSON(b []byte) error {
 		from any
 		to   *time.Duration
 	}{
+		// The names that Consul's API has beside them, which yield to them.
+		{"IntervalDuration", in.IntervalDuration, &d.Interval},
+		{"TimeoutDuration", in.TimeoutDuration, &d.Timeout},
+		{"DeregisterCriticalServiceAfterDuration", in.DeregisterCriticalServiceAfterDuration, &d.DeregisterCriticalServiceAfter},
 		{"Interval", in.Interval, &d.Interval},
 		{"Timeout", in.Timeout, &d.Timeout},
 		{"DeregisterCriticalServiceAfter", in.DeregisterCriticalServiceAfter, &d.DeregisterCriticalServiceAfter},

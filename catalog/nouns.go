@@ -17,7 +17,7 @@ type Node struct {
 	Datacenter      string
 	TaggedAddresses map[string]string
 	Meta            map[string]string
-	Locality        *Locality `json:",omitempty"`
+	Locality        *Locality `json:",omitempty" bexpr:"-"`
 	Indexes
 }
 
@@ -54,7 +54,7 @@ type Service struct {
 	SocketPath        string `json:",omitempty"`
 	Weights           Weights
 	EnableTagOverride bool
-	Locality          *Locality `json:",omitempty"`
+	Locality          *Locality `json:",omitempty" bexpr:"-"`
 	// Proxy and Connect are kept and given back as they came. Proxy is what NoProxy
 	// returns where there is none, once the instance is normalised.
 	Proxy    *Proxy

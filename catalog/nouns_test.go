@@ -93,7 +93,16 @@ func TestCheckDefinition_ReadsDurations(t *testing.T) {
 	if err := json.Unmarshal(out, &back); err != nil || !back.same(&d) {
 		t.Errorf("read back %+v (%v) from %s", back, err, out)
 	}
-	for _, bad := range []string{`{"Interval":"soon"}`, `{"Timeout":true}`, `{"TTL":1e300}`, `[]`, `{"HTTP":5}`} {
+	// The other names of the three count where these say nothing.
+	in = `{"IntervalDuration":"10s","TimeoutDuration":1000000000,"Timeout":"2s","DeregisterCriticalServiceAfterDuration":"1m"}`
+	want = CheckDefinition{Interval: 10 * time.Second, Timeout: 2 * time.Second, DeregisterCriticalServiceAfter: time.Minute}
+	if err := json.Unmarshal([]byte(in), &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.HTTP, back.TTL = "", 0; !back.same(&want) {
+		t.Errorf("got %+v, want %+v", back, want)
+	}
+	for _, bad := range []string{`{"TimeoutDuration":"x"}`, `{"Interval":"soon"}`, `{"Timeout":true}`, `{"TTL":1e300}`, `[]`, `{"HTTP":5}`} {
 		if err := json.Unmarshal([]byte(bad), new(CheckDefinition)); err == nil {
 			t.Errorf("%s was read", bad)
 		}

@@ -28,7 +28,7 @@ type agentService struct {
 	Connect           *catalog.Connect  `json:",omitempty"`
 	PeerName          string            `json:",omitempty"`
 	Datacenter        string            `json:",omitempty"`
-	Locality          *catalog.Locality `json:",omitempty"`
+	Locality          *catalog.Locality `json:",omitempty" bexpr:"-"`
 }
 
 func newAgentService(s *catalog.Service, datacenter string) *agentService {

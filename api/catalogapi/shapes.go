@@ -26,7 +26,7 @@ type serviceNode struct {
 	ServiceEnableTagOverride bool
 	ServiceProxy             *catalog.Proxy
 	ServiceConnect           catalog.Connect
-	ServiceLocality          *catalog.Locality
+	ServiceLocality          *catalog.Locality `bexpr:"-"`
 	CreateIndex              uint64
 	ModifyIndex              uint64
 }
