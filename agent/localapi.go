@@ -164,6 +164,7 @@ func (a *Agent) debugConfig() map[string]any {
 	out["SerfAdvertiseAddrLAN"] = "tcp://" + net.JoinHostPort(a.cfg.AdvertiseAddr, strconv.Itoa(a.cfg.SerfLANPort))
 	out["ServerMode"] = a.cfg.Server
 	out["DevMode"] = a.cfg.Dev
+	out["ACLsEnabled"] = false // there are none; Consul's `debug` looks for it
 	return out
 }
 

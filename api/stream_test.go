@@ -3,6 +3,8 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -333,6 +335,29 @@ func TestMonitor_GivesLinesAsTheyCome(t *testing.T) {
 	}
 	if w := r.do("GET", "/v1/agent/monitor?loglevel=loud", ""); w.Code != 400 || w.Body.String() != "Unknown log level: loud" {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestMetricsStream_BeginsAtOnceAndEndsWithTheAgent(t *testing.T) {
+	r := newRig(t)
+	front := httptest.NewServer(r.users)
+	defer front.Close()
+	resp, err := http.Get(front.URL + "/v1/agent/metrics/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var figures struct {
+		Timestamp string
+		Gauges    []struct{ Name string }
+	}
+	dec := json.NewDecoder(resp.Body)
+	if err := dec.Decode(&figures); err != nil || figures.Timestamp == "" || figures.Gauges == nil {
+		t.Fatalf("got %+v, %v", figures, err)
+	}
+	r.server.Drain()
+	if err := dec.Decode(&figures); err != io.EOF {
+		t.Errorf("ends with %v, want EOF", err)
 	}
 }
 

@@ -45,13 +45,28 @@ var runtimeGauges = map[string]string{
 }
 
 func (h handlers) metrics(r *api.Request) (any, error) {
+	if r.Query.Get("format") == "prometheus" {
+		families, err := h.families()
+		if err != nil {
+			return nil, err
+		}
+		return prometheusText(families)
+	}
+	return h.gather()
+}
+
+// families are the metrics as they are now.
+func (h handlers) families() ([]*dto.MetricFamily, error) {
 	families, err := h.Gatherer.Gather()
 	if err != nil && len(families) == 0 {
 		return nil, catalog.Errorf(catalog.Internal, "gather metrics: %v", err)
 	}
-	if r.Query.Get("format") == "prometheus" {
-		return prometheusText(families)
-	}
+	return families, nil
+}
+
+// gather gives the metrics as they are now, in go-metrics' shape.
+func (h handlers) gather() (metricsJSON, error) {
+	families, err := h.families()
 	out := metricsJSON{
 		Timestamp: time.Now().UTC().Format("2006-01-02 15:04:05 -0700 MST"),
 		Gauges:    []gauge{}, Points: []struct{}{}, Counters: []sampled{}, Samples: []sampled{},
@@ -61,7 +76,7 @@ func (h handlers) metrics(r *api.Request) (any, error) {
 			out.add(f, m, "consul."+h.Hostname+".")
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 // add puts one metric where it belongs. Gauges of the runtime carry a prefix with

@@ -220,6 +220,12 @@ func (h handlers) processRoutes() []api.Route {
 			Do: h.metrics,
 		},
 		{
+			Method: http.MethodGet, Path: "/v1/agent/metrics/stream",
+			Doc: "Gives this agent's metrics as JSON at once and every 10 seconds, until the caller goes.",
+			ACL: h.onAgent(acl.Read),
+			Do:  h.metricsStream,
+		},
+		{
 			Method: http.MethodGet, Path: "/v1/agent/monitor",
 			Doc: "Gives the agent's log as it is written.",
 			ACL: h.onAgent(acl.Read), Params: []api.Param{{Name: "loglevel", Doc: "trace, debug, info, warn or error; info where it is left out"},

@@ -28,7 +28,6 @@ var notHere = map[string]string{
 	"connect envoy":              "won't: it writes the configuration of a data plane that Muster doesn't have",
 	"connect expose":             "",
 	"connect proxy":              "won't: Muster is no proxy",
-	"debug":                      "",
 	"exec":                       "won't: Consul has it off, as it lets whoever writes a key run commands on all nodes",
 	"login":                      "",
 	"logout":                     "",

@@ -54,8 +54,8 @@ func newApp(in io.Reader, out, errOut io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}},
 		Commands: []*cli.Command{
-			agentCommand(), catalogCommand(), configCommand(), connectCommand(), eventCommand(), forceLeaveCommand(), infoCommand(), intentionCommand(),
-			joinCommand(), keygenCommand(), keyringCommand(), kvCommand(), leaveCommand(), lockCommand(), maintCommand(), membersCommand(), monitorCommand(),
+			agentCommand(), catalogCommand(), configCommand(), connectCommand(), debugCommand(), eventCommand(), forceLeaveCommand(), infoCommand(),
+			intentionCommand(), joinCommand(), keygenCommand(), keyringCommand(), kvCommand(), leaveCommand(), lockCommand(), maintCommand(), membersCommand(), monitorCommand(),
 			operatorCommand(), reloadCommand(), rttCommand(), servicesCommand(), snapshotCommand(), validateCommand(), versionCommand(),
 			watchCommand(),
 		},

@@ -40,6 +40,12 @@ func listPeers(c *cli.Context) error {
 	if err != nil {
 		return failure("Error getting peers: Failed to retrieve raft configuration: %v", err)
 	}
+	fmt.Fprintln(c.App.Writer, peersTable(raft))
+	return nil
+}
+
+// peersTable has a line for each server of a Raft configuration.
+func peersTable(raft *consul.RaftConfiguration) string {
 	var leader uint64
 	for _, s := range raft.Servers {
 		if s.Leader {
@@ -50,8 +56,7 @@ func listPeers(c *cli.Context) error {
 	for _, s := range raft.Servers {
 		rows = append(rows, peerRow(s, leader))
 	}
-	fmt.Fprintln(c.App.Writer, table(rows))
-	return nil
+	return table(rows)
 }
 
 // peerRow is a server's row; leader is the leader's last index, 0 if unknown.

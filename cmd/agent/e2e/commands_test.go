@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,9 +66,9 @@ func (c *command) ends(code int) {
 }
 
 // The commands that stay: one that holds a lock, one that watches, one that reads
-// the log.
+// the log, one that records.
 func TestCommands_ThatStay(t *testing.T) {
-	server := newCluster(t).servers(1)[0].start()
+	server := newCluster(t).servers(1, "-hcl", "enable_debug = true")[0].start()
 	server.waitLeader()
 	hold := func(args ...string) *command {
 		c := server.begin(t, append([]string{"lock", "-verbose", "-pass-stdin"}, append(args, "jobs/one", "echo held: $CONSUL_LOCK_HELD; exec cat")...)...)
@@ -200,6 +201,26 @@ func TestCommands_ThatStay(t *testing.T) {
 		m.ends(0)
 		if out, code := server.muster("monitor", "-log-level=none"); code != 1 || !strings.Contains(out, "Error starting monitor: Unexpected response code: 400") {
 			t.Errorf("code %d, %s", code, out)
+		}
+	})
+	t.Run("debug", func(t *testing.T) {
+		recording := filepath.Join(t.TempDir(), "rec")
+		d := server.begin(t, "debug", "-output="+recording)
+		d.says("Capture successful")
+		if err := d.cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		d.says("Saved debug archive: " + recording + ".tar.gz")
+		d.says("stopping collection due to shutdown signal")
+		d.ends(1)
+		list, err := exec.Command("tar", "-tzf", recording+".tar.gz").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"agent.json", "host.json", "index.json", "listpeers.json", "members.json", "metrics.json", "consul.log", "Z/heap.prof", "Z/goroutine.prof"} {
+			if !strings.Contains(string(list), name+"\n") {
+				t.Errorf("%s is missing: %s", name, list)
+			}
 		}
 	})
 }
