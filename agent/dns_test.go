@@ -95,6 +95,28 @@ func TestDNS_ServersAndClientsAnswerAlike(t *testing.T) {
 		a.answers("of-db.query.consul.", mdns.TypeA, "NXDOMAIN ")
 		a.answers("to-web.query.consul.", mdns.TypeA, "NXDOMAIN ")
 	}
+	for _, a := range both {
+		a.answers("web.ingress.consul.", mdns.TypeA, "NXDOMAIN ")
+		a.answers("web.connect.consul.", mdns.TypeA, "NXDOMAIN ")
+	}
+	for kind, address := range map[consul.ServiceKind]string{consul.ServiceKindIngressGateway: "10.0.0.7", consul.ServiceKindTerminatingGateway: "10.0.0.8"} {
+		if err := api.ServiceRegister(&consul.AgentServiceRegistration{Kind: kind, Name: string(kind), Port: 443, Address: address}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range []consul.ConfigEntry{
+		&consul.IngressGatewayConfigEntry{Kind: consul.IngressGateway, Name: consul.IngressGateway, Listeners: []consul.IngressListener{
+			{Port: 443, Protocol: "tcp", Services: []consul.IngressService{{Name: "web"}}}}},
+		&consul.TerminatingGatewayConfigEntry{Kind: consul.TerminatingGateway, Name: consul.TerminatingGateway, Services: []consul.LinkedService{{Name: "web"}}},
+	} {
+		if ok, _, err := client.client().ConfigEntries().Set(e, nil); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+	}
+	for _, a := range both {
+		a.answers("web.ingress.consul.", mdns.TypeA, "NOERROR 10.0.0.7")
+		a.answers("web.connect.consul.", mdns.TypeA, "NOERROR 10.0.0.8")
+	}
 	if err := api.UpdateTTL("service:web", "", "critical"); err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +130,8 @@ func TestDNS_ServersAndClientsAnswerAlike(t *testing.T) {
 	client.answers("web.service.consul.", mdns.TypeA, "NOERROR 10.0.0.1")
 
 	// Questions cost the servers nothing: a watch asks once and waits.
-	if n := len(client.watches.all); n != 4 {
-		t.Errorf("%d watches, want those of web, a service of servers, and two nodes", n)
+	if n := len(client.watches.all); n != 6 {
+		t.Errorf("%d watches, want those of web, its two kinds of gateways, a service of servers, and two nodes", n)
 	}
 
 	// With the servers gone, a client agent answers from what it has …

@@ -13,6 +13,7 @@ import (
 	"muster/agent/config"
 	"muster/agent/dns"
 	"muster/catalog"
+	"muster/catalog/gateway"
 	"muster/catalog/state"
 )
 
@@ -86,15 +87,20 @@ func (n *catalogNames) current(ctx context.Context) error {
 
 // Service implements dns.Lookup.
 func (n *catalogNames) Service(ctx context.Context, name string) (*dns.Service, error) {
-	return n.service(ctx, "service:"+name, func(v *state.View) []state.Instance { return v.ServiceInstances(name) })
+	return n.service(ctx, "service:"+name, func(v *state.View) ([]state.Instance, error) { return v.ServiceInstances(name), nil })
 }
 
 // Mesh implements dns.Lookup.
 func (n *catalogNames) Mesh(ctx context.Context, name string) (*dns.Service, error) {
-	return n.service(ctx, "mesh:"+name, func(v *state.View) []state.Instance { return v.ConnectInstances(name) })
+	return n.service(ctx, "mesh:"+name, func(v *state.View) ([]state.Instance, error) { return gateway.Mesh(v, name) })
 }
 
-func (n *catalogNames) service(ctx context.Context, key string, find func(*state.View) []state.Instance) (*dns.Service, error) {
+// Ingress implements dns.Lookup.
+func (n *catalogNames) Ingress(ctx context.Context, name string) (*dns.Service, error) {
+	return n.service(ctx, "ingress:"+name, func(v *state.View) ([]state.Instance, error) { return gateway.Ingress(v, name) })
+}
+
+func (n *catalogNames) service(ctx context.Context, key string, find func(*state.View) ([]state.Instance, error)) (*dns.Service, error) {
 	if err := n.current(ctx); err != nil {
 		return nil, err
 	}
@@ -107,7 +113,10 @@ func (n *catalogNames) service(ctx context.Context, key string, find func(*state
 		return svc, nil
 	}
 	v := n.replica.store.View()
-	instances := find(v)
+	instances, err := find(v)
+	if err != nil {
+		return nil, err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(instances) == 0 {

@@ -106,6 +106,11 @@ func (w *watches) Mesh(ctx context.Context, name string) (*dns.Service, error) {
 	return lookUp[*dns.Service](ctx, w, "/v1/health/connect/"+url.PathEscape(name), decodeService)
 }
 
+// Ingress implements dns.Lookup.
+func (w *watches) Ingress(ctx context.Context, name string) (*dns.Service, error) {
+	return lookUp[*dns.Service](ctx, w, "/v1/health/ingress/"+url.PathEscape(name), decodeService)
+}
+
 // Node implements dns.Lookup.
 func (w *watches) Node(ctx context.Context, name string) (*catalog.Node, error) {
 	return lookUp[*catalog.Node](ctx, w, "/v1/catalog/node/"+url.PathEscape(name), decodeNode)

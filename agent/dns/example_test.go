@@ -26,6 +26,7 @@ func (one) Service(_ context.Context, name string) (*dns.Service, error) {
 }
 
 func (one) Mesh(context.Context, string) (*dns.Service, error)            { return nil, nil }
+func (one) Ingress(context.Context, string) (*dns.Service, error)         { return nil, nil }
 func (one) Node(context.Context, string) (*catalog.Node, error)           { return nil, nil }
 func (one) Query(context.Context, string, netip.Addr) (*dns.Query, error) { return nil, nil }
 func (one) Named(context.Context, netip.Addr) (names dns.Names, _ error)  { return names, nil }

@@ -92,6 +92,11 @@ func walkTable(t *testing.T, file string) {
 			if compare {
 				tellConsul(t, http.MethodPut, "/v1/catalog/register", rest)
 			}
+		case "entry":
+			store.entry(rest)
+			if compare {
+				tellConsul(t, http.MethodPut, "/v1/config", rest)
+			}
 		case "query":
 			store.query(rest)
 			if compare {

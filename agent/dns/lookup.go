@@ -14,11 +14,13 @@ import (
 // return is shared and must not be changed. An error means that the catalog
 // can't be asked now; that something isn't there is none.
 type Lookup interface {
-	// Service gives the instances of a service, and Mesh those that give mesh
-	// access to it. They give the same value until something of it changes, so
-	// that what is made of it can be kept with it; nil where there are none.
+	// Service gives the instances of a service, Mesh those that give mesh access to
+	// it, and Ingress those of the gateways that let it in. They give the same value
+	// until something of it changes, so that what is made of it can be kept with
+	// it; nil where there are none.
 	Service(ctx context.Context, name string) (*Service, error)
 	Mesh(ctx context.Context, name string) (*Service, error)
+	Ingress(ctx context.Context, name string) (*Service, error)
 	// Node gives the node of a name, nil if there is none.
 	Node(ctx context.Context, name string) (*catalog.Node, error)
 	// Query gives what the prepared query of an ID or name finds for who asks from an

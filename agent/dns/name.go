@@ -37,7 +37,7 @@ type subject struct {
 // parseName reads a name, given without its zone. The last label that names a
 // kind counts, as a node's own name may hold dots.
 //
-//	[tag.]service.service[.dc[.dc]]    _service._tag.service[.dc[.dc]]
+//	[tag.]service.service[.dc[.dc]]    _service._tag[.service][.dc[.dc]]
 //	node.node[.dc[.dc]]                hex.addr[.dc]
 //	query.query[.dc[.dc]]              _query._proto.query[.dc[.dc]]
 func parseName(name, datacenter string) subject {
@@ -52,6 +52,11 @@ func parseName(name, datacenter string) subject {
 			s.split(labels[:i])
 			return s
 		}
+	}
+	if len(labels) >= 2 && rfc2782(labels[0]) && rfc2782(labels[1]) {
+		s := subject{kind: kindService, here: inDatacenter(labels[2:], datacenter)}
+		s.split(labels[:2])
+		return s
 	}
 	// A datacenter alone has names below it, as has the zone itself.
 	if inDatacenter(labels, datacenter) || len(labels) == 1 && labels[0] == "dc" {

@@ -15,6 +15,8 @@ import (
 
 	"muster/agent/dns"
 	"muster/catalog"
+	"muster/catalog/configentry"
+	"muster/catalog/gateway"
 	"muster/catalog/state"
 )
 
@@ -63,6 +65,16 @@ func (s *store) query(body string) {
 	s.apply(cmd)
 }
 
+// entry takes what PUT /v1/config takes.
+func (s *store) entry(body string) {
+	s.t.Helper()
+	e, err := configentry.Decode([]byte(body))
+	if err != nil {
+		s.t.Fatalf("%s: %v", body, err)
+	}
+	s.apply(&catalog.SetConfig{Verb: catalog.ConfigSet, Kind: e.Kind, Name: e.Name, Body: e.Body})
+}
+
 func (s *store) put(cmd *catalog.Register) {
 	s.t.Helper()
 	if old := s.View().Node(cmd.Node.Node); old != nil && len(cmd.Node.Meta) == 0 {
@@ -88,14 +100,18 @@ func (s *store) apply(cmd catalog.Command) {
 	s.services = nil
 }
 
-func (s *store) kept(key string, find func(string) []state.Instance, name string) (*dns.Service, error) {
+func (s *store) kept(key string, find func(*state.View, string) ([]state.Instance, error), name string) (*dns.Service, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if svc, ok := s.services[key+name]; ok {
 		return svc, nil
 	}
 	var svc *dns.Service
-	for _, in := range find(name) {
+	instances, err := find(s.View(), name)
+	if err != nil {
+		return nil, err
+	}
+	for _, in := range instances {
 		if svc == nil {
 			svc = &dns.Service{}
 		}
@@ -109,11 +125,15 @@ func (s *store) kept(key string, find func(string) []state.Instance, name string
 }
 
 func (s *store) Service(_ context.Context, name string) (*dns.Service, error) {
-	return s.kept("service ", s.View().ServiceInstances, name)
+	return s.kept("service ", func(v *state.View, name string) ([]state.Instance, error) { return v.ServiceInstances(name), nil }, name)
 }
 
 func (s *store) Mesh(_ context.Context, name string) (*dns.Service, error) {
-	return s.kept("mesh ", s.View().ConnectInstances, name)
+	return s.kept("mesh ", gateway.Mesh, name)
+}
+
+func (s *store) Ingress(_ context.Context, name string) (*dns.Service, error) {
+	return s.kept("ingress ", gateway.Ingress, name)
 }
 
 func (s *store) Node(_ context.Context, name string) (*catalog.Node, error) {

@@ -70,6 +70,9 @@ func (c *call) inZone(q dns.Question, z zone, depth int) (*answer, error) {
 	case kindConnect:
 		s.tag = "" // as Consul, which takes no tags here
 		return c.service(q, z, s, c.server.lookup.Mesh, depth)
+	case kindIngress:
+		s.tag = ""
+		return c.service(q, z, s, c.server.lookup.Ingress, depth)
 	case kindNode:
 		return c.node(q, z, s, depth)
 	case kindVirtual:
@@ -77,7 +80,7 @@ func (c *call) inZone(q dns.Question, z zone, depth int) (*answer, error) {
 	case kindQuery:
 		return c.query(q, z, s, depth)
 	default:
-		return c.missing(z), nil // those of gateways: only the HTTP API has them
+		return c.missing(z), nil
 	}
 }
 

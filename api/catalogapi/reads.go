@@ -6,7 +6,7 @@ import (
 
 	"muster/api"
 	"muster/catalog"
-	"muster/catalog/configentry"
+	"muster/catalog/gateway"
 	"muster/catalog/state"
 )
 
@@ -61,8 +61,21 @@ func byName(v *state.View, r *api.Request, name string) ([]state.Instance, error
 // byMesh finds proxies, native instances and terminating gateways. It passes over
 // tags, as Consul does: proxies often lack those of their service.
 func byMesh(v *state.View, _ *api.Request, name string) ([]state.Instance, error) {
-	gateways, err := gatewaysFor(v, configentry.KindTerminatingGateway, name, linkedServices)
-	return append(v.ConnectInstances(name), gateways...), err
+	return gateway.Mesh(v, name)
+}
+
+// byIngress finds the gateways that let a service in.
+func byIngress(v *state.View, _ *api.Request, name string) ([]state.Instance, error) {
+	return gateway.Ingress(v, name)
+}
+
+// listGatewayServices lists the services behind a gateway.
+func listGatewayServices(v *state.View, r *api.Request) (any, error) {
+	name, err := needed(r, "gateway", "Missing gateway name")
+	if err != nil {
+		return nil, err
+	}
+	return gateway.Services(v, name)
 }
 
 // catalogInstances answers with a service's instances, of the name or of the mesh.

@@ -5,6 +5,7 @@ import (
 
 	"muster/api"
 	"muster/catalog"
+	"muster/catalog/gateway"
 )
 
 // handlers are what the routes that need the datacenter's name hang on.
@@ -153,7 +154,7 @@ func Routes(datacenter string, far Datacenters) []api.Route {
 		{
 			Method: http.MethodGet, Path: "/v1/catalog/gateway-services/{gateway}", Kind: api.Read,
 			Doc:    "Lists the services behind an ingress or terminating gateway.",
-			Answer: []gatewayService{},
+			Answer: []gateway.Service{},
 			View:   listGatewayServices, Visible: visibleGatewayServices,
 		},
 		{

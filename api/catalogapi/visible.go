@@ -6,6 +6,7 @@ import (
 
 	"muster/catalog"
 	"muster/catalog/acl"
+	"muster/catalog/gateway"
 )
 
 // The functions below leave out of an answer what a caller may not see. While
@@ -55,7 +56,7 @@ func visibleInstances(az acl.Authorizer, answer any) (any, bool) {
 }
 
 func visibleGatewayServices(az acl.Authorizer, answer any) (any, bool) {
-	return only(answer.([]gatewayService), func(s gatewayService) bool {
+	return only(answer.([]gateway.Service), func(s gateway.Service) bool {
 		return seesService(az, s.Gateway.Name) && seesService(az, s.Service.Name)
 	})
 }

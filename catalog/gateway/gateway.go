@@ -1,20 +1,21 @@
-package catalogapi
+// Package gateway finds out which services are behind which ingress and terminating
+// gateways, by their config entries.
+package gateway
 
 import (
 	"cmp"
 	"slices"
 
-	"muster/api"
 	"muster/catalog"
 	"muster/catalog/configentry"
 	"muster/catalog/state"
 )
 
-// gatewayService is a service behind a gateway, as Consul lists it. Its indexes are
+// Service is a service behind a gateway, in the form of Consul's list. Its indexes are
 // those of the gateway's config entry.
-type gatewayService struct {
-	Gateway         named
-	Service         named
+type Service struct {
+	Gateway         Name
+	Service         Name
 	GatewayKind     string
 	Port            int      `json:",omitempty"`
 	Protocol        string   `json:",omitempty"`
@@ -30,7 +31,8 @@ type gatewayService struct {
 	ModifyIndex     uint64
 }
 
-type named struct{ Name string }
+// Name is a name as the list has it.
+type Name struct{ Name string }
 
 // What a service behind a gateway is: one that has instances, or an address outside
 // that service-defaults name.
@@ -42,12 +44,8 @@ const (
 // consulService is the service of the servers themselves, which no wildcard means.
 const consulService = "consul"
 
-// listGatewayServices lists the services behind a gateway.
-func listGatewayServices(v *state.View, r *api.Request) (any, error) {
-	name, err := needed(r, "gateway", "Missing gateway name")
-	if err != nil {
-		return nil, err
-	}
+// Services lists the services behind a gateway.
+func Services(v *state.View, name string) ([]Service, error) {
 	services, err := ingressServices(v, v.ConfigEntry(configentry.KindIngressGateway, name))
 	if err != nil {
 		return nil, err
@@ -60,7 +58,7 @@ func listGatewayServices(v *state.View, r *api.Request) (any, error) {
 	for i := range services {
 		services[i].ServiceKind = serviceKind(v, services[i].Service.Name)
 	}
-	slices.SortStableFunc(services, func(a, b gatewayService) int {
+	slices.SortStableFunc(services, func(a, b Service) int {
 		return cmp.Or(cmp.Compare(a.Service.Name, b.Service.Name), cmp.Compare(a.Port, b.Port))
 	})
 	return services, nil
@@ -91,8 +89,8 @@ func isDestination(e *catalog.ConfigEntry) bool {
 
 // ingressServices are the services that an entry of kind ingress-gateway lets in. One
 // that a listener names is not what its wildcard means.
-func ingressServices(v *state.View, e *catalog.ConfigEntry) ([]gatewayService, error) {
-	services := []gatewayService{}
+func ingressServices(v *state.View, e *catalog.ConfigEntry) ([]Service, error) {
+	services := []Service{}
 	if e == nil {
 		return services, nil
 	}
@@ -101,8 +99,8 @@ func ingressServices(v *state.View, e *catalog.ConfigEntry) ([]gatewayService, e
 		return nil, err
 	}
 	for _, l := range gateway.Listeners {
-		mapped := gatewayService{
-			Gateway: named{e.Name}, GatewayKind: e.Kind, Port: l.Port, Protocol: l.Protocol,
+		mapped := Service{
+			Gateway: Name{e.Name}, GatewayKind: e.Kind, Port: l.Port, Protocol: l.Protocol,
 			CreateIndex: e.CreateIndex, ModifyIndex: e.ModifyIndex,
 		}
 		for _, s := range l.Services {
@@ -139,8 +137,8 @@ func meshNames(v *state.View) []string {
 
 // linkedServices are the services that an entry of kind terminating-gateway leads to.
 // One that it names is not what its wildcard means.
-func linkedServices(v *state.View, e *catalog.ConfigEntry) ([]gatewayService, error) {
-	services := []gatewayService{}
+func linkedServices(v *state.View, e *catalog.ConfigEntry) ([]Service, error) {
+	services := []Service{}
 	if e == nil {
 		return services, nil
 	}
@@ -149,8 +147,8 @@ func linkedServices(v *state.View, e *catalog.ConfigEntry) ([]gatewayService, er
 		return nil, err
 	}
 	for _, s := range gateway.Services {
-		one := gatewayService{
-			Gateway: named{e.Name}, GatewayKind: e.Kind,
+		one := Service{
+			Gateway: Name{e.Name}, GatewayKind: e.Kind,
 			CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile, SNI: s.SNI, AutoHostRewrite: !s.DisableAutoHostRewrite,
 			CreateIndex: e.CreateIndex, ModifyIndex: e.ModifyIndex,
 		}
@@ -186,21 +184,28 @@ func outsideNames(v *state.View) []string {
 	return slices.Compact(names)
 }
 
-// byIngress finds the gateways that let a service in.
-func byIngress(v *state.View, _ *api.Request, name string) ([]state.Instance, error) {
+// Ingress gives the instances of the gateways that let a service in.
+func Ingress(v *state.View, name string) ([]state.Instance, error) {
 	return gatewaysFor(v, configentry.KindIngressGateway, name, ingressServices)
+}
+
+// Mesh gives the instances that give mesh access to a service: proxies, native ones,
+// and the terminating gateways that lead to it.
+func Mesh(v *state.View, name string) ([]state.Instance, error) {
+	gateways, err := gatewaysFor(v, configentry.KindTerminatingGateway, name, linkedServices)
+	return append(v.ConnectInstances(name), gateways...), err
 }
 
 // gatewaysFor are the instances of the gateways of a kind that have a service behind
 // them.
-func gatewaysFor(v *state.View, kind, name string, behind func(*state.View, *catalog.ConfigEntry) ([]gatewayService, error)) ([]state.Instance, error) {
+func gatewaysFor(v *state.View, kind, name string, behind func(*state.View, *catalog.ConfigEntry) ([]Service, error)) ([]state.Instance, error) {
 	var gateways []state.Instance
 	for _, e := range v.ConfigEntries(kind) {
 		services, err := behind(v, e)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(services, func(s gatewayService) bool { return catalog.Fold(s.Service.Name) == catalog.Fold(name) }) {
+		if !slices.ContainsFunc(services, func(s Service) bool { return catalog.Fold(s.Service.Name) == catalog.Fold(name) }) {
 			continue
 		}
 		for _, in := range v.ServiceInstances(e.Name) {
