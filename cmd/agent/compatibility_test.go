@@ -35,7 +35,6 @@ var notHere = map[string]string{
 	"operator utilization":       "won't: it is for Consul Enterprise's licence",
 	"peering":                    "",
 	"services imported-services": "won't: Consul 1.21 has no such command either",
-	"tls":                        "",
 	"troubleshoot":               "won't: it looks at Envoy, which Muster doesn't have",
 }
 

@@ -56,7 +56,7 @@ func newApp(in io.Reader, out, errOut io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			agentCommand(), catalogCommand(), configCommand(), connectCommand(), debugCommand(), eventCommand(), forceLeaveCommand(), infoCommand(),
 			intentionCommand(), joinCommand(), keygenCommand(), keyringCommand(), kvCommand(), leaveCommand(), lockCommand(), maintCommand(), membersCommand(), monitorCommand(),
-			operatorCommand(), reloadCommand(), rttCommand(), servicesCommand(), snapshotCommand(), validateCommand(), versionCommand(),
+			operatorCommand(), reloadCommand(), rttCommand(), servicesCommand(), snapshotCommand(), tlsCommand(), validateCommand(), versionCommand(),
 			watchCommand(),
 		},
 	}
