@@ -59,7 +59,21 @@ func render(r *api.Request, result any) any {
 		return &api.Answer{Status: http.StatusConflict, Body: answer{Errors: res.Errors, current: currentOf(r, false)}}
 	}
 	kept, cut := visible(r.Authz, res.Results)
+	for i := range kept {
+		kept[i].Check = untagged(kept[i].Check)
+	}
 	return answer{Results: kept, current: currentOf(r, cut)}
+}
+
+// untagged has a check without tags show null in their place, as Consul does here and
+// nowhere else.
+func untagged(c *catalog.Check) *catalog.Check {
+	if c == nil || len(c.ServiceTags) > 0 {
+		return c
+	}
+	shown := *c
+	shown.ServiceTags = nil
+	return &shown
 }
 
 func currentOf(r *api.Request, cut bool) *current {
