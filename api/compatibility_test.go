@@ -129,8 +129,9 @@ Where Muster answers differently, and why:
   Retry-After; Consul has no such bound by default.
 - Paths are matched as they were sent, so that keys keep their doubled slashes. What is no
   path of ours then is sent on with 307 to its cleaned form, as in Consul.
-- `+"`?ns`"+` and `+"`?partition`"+`, and the headers of that meaning, are refused also where Consul
-  passes over them: nodes, coordinates, events, prepared queries, members.
+- A client agent that knows no server in reach waits for one as for a leader
+  (`+"`performance.rpc_hold_timeout`"+`), and says then that there is no leader. Consul says at once
+  that it knows no servers.
 - A negative `+"`wait`"+` or `+"`max_stale`"+` is refused, and so is a bad one, or an unknown `+"`dc`"+`,
   where Consul doesn't look at it (`+"`/v1/catalog/datacenters`"+`). `+"`?sg`"+` is passed over.
 - A compilation by `+"`POST /v1/discovery-chain`"+` answers at once, whatever its `+"`index`"+`.

@@ -45,6 +45,26 @@ const (
 	TxnLimit                // MaxTxnBytes or MaxValueBytes, the larger of them
 )
 
+// Scope says by which of Consul Enterprise's divisions what a route is about is divided
+// there. A route refuses to look into one of these, and passes over the others, as Consul
+// does.
+type Scope uint8
+
+// The scopes of routes.
+const (
+	Namespaced  Scope = iota // by namespaces and partitions, as services are
+	Partitioned              // by partitions alone, as nodes are
+	Undivided                // by neither, as servers are
+)
+
+// Of gives rows this scope.
+func (s Scope) Of(rows []Route) []Route {
+	for i := range rows {
+		rows[i].Scope = s
+	}
+	return rows
+}
+
 // ReadOnly is a command that can tell whether it only reads.
 type ReadOnly interface {
 	catalog.Command
@@ -71,6 +91,7 @@ type Route struct {
 	// Params are the query parameters of this route besides those of its kind.
 	Params []Param
 	ACL    Rule
+	Scope  Scope
 	// Visible leaves out of an answer what its caller may not see, and says
 	// whether that was anything. It runs before the caller's filter.
 	Visible func(az acl.Authorizer, answer any) (visible any, cut bool)

@@ -169,13 +169,16 @@ func (c *call) parse() (err error) {
 // divisions refuses to look into a part of the catalog that there isn't: an answer from
 // the whole of it would not be what was asked for.
 func (c *call) divisions() error {
-	if c.row.Ask != nil {
-		return nil
-	}
-	for _, d := range []struct{ param, header, feature string }{
-		{"ns", "X-Consul-Namespace", "Namespaces"},
-		{"partition", "X-Consul-Partition", "Partitions"},
+	for _, d := range []struct {
+		within                 Scope // and what is smaller
+		param, header, feature string
+	}{
+		{Namespaced, "ns", "X-Consul-Namespace", "Namespaces"},
+		{Partitioned, "partition", "X-Consul-Partition", "Partitions"},
 	} {
+		if c.row.Scope > d.within {
+			continue
+		}
 		if c.req.Query.Get(d.param) != "" {
 			return invalid("Invalid query parameter: %q - %s are a Consul Enterprise feature", d.param, d.feature)
 		}

@@ -15,7 +15,7 @@ var filter = api.Param{Name: "filter", Doc: "an expression that entries must mat
 func Routes(a Agent, o RouteOptions) []api.Route {
 	h := handlers{a, o, sync.OnceValue(func() SelfConfig { return a.Self().Config })}
 	var rows []api.Route
-	for _, area := range [][]api.Route{h.serviceRoutes(), h.checkRoutes(), h.clusterRoutes(), h.processRoutes(), h.eventRoutes(), h.identityRoutes()} {
+	for _, area := range [][]api.Route{h.serviceRoutes(), h.checkRoutes(), h.clusterRoutes(), api.Undivided.Of(h.processRoutes()), api.Undivided.Of(h.eventRoutes()), h.identityRoutes()} {
 		rows = append(rows, area...)
 	}
 	for i := range rows {
@@ -157,33 +157,33 @@ func (h handlers) clusterRoutes() []api.Route {
 	wan := api.Param{Name: "wan", Doc: "of the servers of all datacenters"}
 	return []api.Route{
 		{
-			Method: http.MethodGet, Path: "/v1/agent/members",
+			Method: http.MethodGet, Path: "/v1/agent/members", Scope: api.Partitioned,
 			Doc:    "Lists the members of the cluster that gossip knows.",
 			Params: []api.Param{filter, wan, {Name: "segment", Doc: "only the one segment is known"}}, Filter: Member{},
 			Answer: []Member{},
 			Do:     h.members, Visible: visibleMembers,
 		},
 		{
-			Method: http.MethodPut, Path: "/v1/agent/join/{address}",
+			Method: http.MethodPut, Path: "/v1/agent/join/{address}", Scope: api.Partitioned,
 			Doc: "Joins the cluster of another agent.",
 			ACL: h.onAgent(acl.Write), Params: []api.Param{wan},
 			Do: h.join,
 		},
 		{
-			Method: http.MethodPut, Path: "/v1/agent/leave",
+			Method: http.MethodPut, Path: "/v1/agent/leave", Scope: api.Undivided,
 			Doc: "Takes this agent out of the cluster and ends it.",
 			ACL: h.onAgent(acl.Write),
 			Do:  h.leave,
 		},
 		{
-			Method: http.MethodPut, Path: "/v1/agent/force-leave/{node}",
+			Method: http.MethodPut, Path: "/v1/agent/force-leave/{node}", Scope: api.Partitioned,
 			Doc:    "Declares a failed member left.",
 			ACL:    api.Rule{Resource: acl.Operator, Access: acl.Write},
 			Params: []api.Param{wan, {Name: "prune", Doc: "forget the member at once"}},
 			Do:     h.forceLeave,
 		},
 		{
-			Method: http.MethodPut, Path: "/v1/agent/maintenance",
+			Method: http.MethodPut, Path: "/v1/agent/maintenance", Scope: api.Undivided,
 			Doc: "Puts this node into maintenance mode, or ends it.",
 			ACL: h.onNode(acl.Write), Params: maintenanceParams,
 			Do: h.maintainNode,

@@ -24,16 +24,16 @@ type handlers struct{ quorum Quorum }
 // and k are nil: they pass these routes on.
 func Routes(datacenter string, q Quorum, k Keyring) []api.Route {
 	h := handlers{q}
-	return append(append(h.operatorRoutes(), keyringRoutes(k)...),
+	return append(api.Undivided.Of(append(h.operatorRoutes(), keyringRoutes(k)...)),
 		usageRoute(datacenter),
 		api.Route{
-			Method: http.MethodGet, Path: "/v1/status/leader", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/status/leader", Kind: api.Read, Scope: api.Undivided,
 			Doc:    "Gives the leader's address, empty if there is none.",
 			Ask:    func(*api.Request) (any, error) { return q.LeaderAddr(), nil },
 			Answer: "",
 		},
 		api.Route{
-			Method: http.MethodGet, Path: "/v1/status/peers", Kind: api.Read,
+			Method: http.MethodGet, Path: "/v1/status/peers", Kind: api.Read, Scope: api.Undivided,
 			Doc:    "Lists the addresses of the voting servers.",
 			Ask:    func(*api.Request) (any, error) { return append([]string{}, q.Peers()...), nil },
 			Answer: []string{},

@@ -20,7 +20,7 @@ import (
 func Routes(datacenter string, store *state.Store) []api.Route {
 	h := handlers{datacenter, store}
 	queries := []*catalog.PreparedQuery{}
-	return []api.Route{
+	return api.Undivided.Of([]api.Route{
 		{
 			Method: http.MethodPost, Path: "/v1/query", Kind: api.Write,
 			Doc:     "Stores a prepared query.",
@@ -63,7 +63,7 @@ func Routes(datacenter string, store *state.Store) []api.Route {
 			Doc:    "Gives the prepared query that answers to an ID or name, a template expanded for it.",
 			Answer: explanation{}, View: explain,
 		},
-	}
+	})
 }
 
 type handlers struct {

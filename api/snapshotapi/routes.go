@@ -30,7 +30,7 @@ type Replica interface {
 // these on.
 func Routes(replica Replica) []api.Route {
 	h := handlers{replica}
-	return []api.Route{
+	return api.Undivided.Of([]api.Route{
 		{
 			Method: http.MethodGet, Path: "/v1/snapshot", Kind: api.Read, Plain: true,
 			Doc: "Gives an archive of the whole catalog: nodes, services, checks, keys and values, sessions.",
@@ -41,7 +41,7 @@ func Routes(replica Replica) []api.Route {
 			Doc: "Replaces the whole catalog by what an archive holds, on all servers at one index, or changes nothing.",
 			ACL: api.Rule{Resource: acl.Operator, Access: acl.Write}, Upload: true, Lead: h.restore,
 		},
-	}
+	})
 }
 
 type handlers struct{ replica Replica }
