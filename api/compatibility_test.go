@@ -177,6 +177,7 @@ Where Muster answers differently, and why:
 - `+"`/v1/agent/connect/authorize`"+` refuses certificates of another trust domain, which Consul
   lets pass, and is answered by the leader: an intention counts from the next connection.
 - `+"`/v1/discovery-chain`"+`: virtual addresses are not given out. `+"`CustomizationHash`"+` is our own.
+  All that a splitter leads to must speak its protocol; Consul lets one with a single split be.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
   leader gives all sessions and lock-delays their time anew. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields. What

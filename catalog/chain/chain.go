@@ -81,7 +81,7 @@ type Route struct {
 // splitter, a percentage.
 type Split struct {
 	Definition configentry.Split
-	Weight     float32
+	Weight     float32 `json:",omitempty"`
 	NextNode   string
 }
 

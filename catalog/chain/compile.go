@@ -49,9 +49,9 @@ func Compile(entries Entries, r Request) (*Chain, error) {
 	}
 	c.chain.StartNode = start
 	c.keepReachable()
-	if n := c.chain.Nodes[start]; n.Type == typeResolver && n.Resolver.Default {
-		c.chain.Default = true
-	}
+	// One that is led to by a redirect says nothing itself; the redirect does.
+	n := c.chain.Nodes[start]
+	c.chain.Default = n.Type == typeResolver && n.Resolver.Default && n.Name == c.here(r.Service, "").id()
 	return c.chain, nil
 }
 
@@ -69,13 +69,17 @@ func fault(format string, args ...any) error {
 	return catalog.Errorf(catalog.Invalid, format, args...)
 }
 
-// protocolOf is what a service speaks.
+// protocolOf is what a service speaks. One with service-defaults of its own that
+// leave it out speaks tcp, whatever those of all say, as in Consul.
 func (c *compiler) protocolOf(service string) (string, error) {
-	defaults, _, err := read[configentry.ServiceDefaults](c, configentry.KindServiceDefaults, service)
+	defaults, found, err := read[configentry.ServiceDefaults](c, configentry.KindServiceDefaults, service)
 	if err != nil {
 		return "", err
 	}
 	all, _ := c.proxies.Config["protocol"].(string)
+	if found {
+		all = ""
+	}
 	return cmp.Or(c.request.OverrideProtocol, defaults.Protocol, strings.ToLower(all), "tcp"), nil
 }
 
@@ -186,11 +190,6 @@ func (c *compiler) splitter(at place) (string, error) {
 		}
 	}
 	c.within = c.within[:len(c.within)-1]
-	resolver, _, err := read[configentry.ServiceResolver](c, configentry.KindServiceResolver, at.service)
-	if err != nil {
-		return "", err
-	}
-	node.LoadBalancer = resolver.LoadBalancer
 	return c.add(node), nil
 }
 
@@ -208,6 +207,9 @@ func (c *compiler) split(node *Node, own string, s configentry.Split) error {
 	}
 	inner := c.chain.Nodes[next]
 	if inner.Type != typeSplitter {
+		if node.LoadBalancer == nil && inner.LoadBalancer.Hashes() {
+			node.LoadBalancer = inner.LoadBalancer // one for all shares, as in Consul
+		}
 		node.Splits = append(node.Splits, &Split{Definition: s, Weight: s.Weight, NextNode: next})
 		return nil
 	}
@@ -263,43 +265,47 @@ func (c *compiler) consistent(service string) error {
 }
 
 // resolved follows redirects and default subsets from a place to where they end.
-func (c *compiler) resolved(at place) (place, *configentry.ServiceResolver, bool, error) {
+func (c *compiler) resolved(at place) (place, *configentry.ServiceResolver, error) {
 	history := []string{at.id()}
 	for {
 		if err := c.consistent(at.service); at.peer == "" && err != nil {
-			return at, nil, false, err
+			return at, nil, err
 		}
-		entry, found, err := read[configentry.ServiceResolver](c, configentry.KindServiceResolver, at.service)
+		entry, _, err := read[configentry.ServiceResolver](c, configentry.KindServiceResolver, at.service)
 		if err != nil || at.peer != "" {
-			return at, entry, found, err
+			return at, entry, err
 		}
 		next := at
 		if r := entry.Redirect; r != nil {
 			next = place{cmp.Or(r.Service, at.service), r.ServiceSubset, cmp.Or(r.Datacenter, at.datacenter), r.Peer}
+			if next.service == at.service {
+				next.subset = cmp.Or(r.ServiceSubset, at.subset)
+			}
 			if r.Peer != "" {
 				next.datacenter = ""
 			}
-		} else if at.subset == "" {
+		}
+		if next == at && at.subset == "" {
 			next.subset = entry.DefaultSubset
 		}
 		if next == at {
 			if _, known := entry.Subsets[at.subset]; at.subset != "" && !known {
-				return at, nil, false, fault("service %q does not have a subset named %q", at.service, at.subset)
+				return at, nil, fault("service %q does not have a subset named %q", at.service, at.subset)
 			}
-			return at, entry, found, nil
+			return at, entry, nil
 		}
 		at = next
 		circular := slices.Contains(history, at.id())
 		history = append(history, at.id())
 		if circular {
-			return at, nil, false, fault("detected circular resolver redirect: [%s]", strings.Join(history, " -> "))
+			return at, nil, fault("detected circular resolver redirect: [%s]", strings.Join(history, " -> "))
 		}
 	}
 }
 
 // resolver makes the node that leads to a place.
 func (c *compiler) resolver(at place) (string, error) {
-	at, entry, found, err := c.resolved(at)
+	at, entry, err := c.resolved(at)
 	if err != nil {
 		return "", err
 	}
@@ -313,7 +319,7 @@ func (c *compiler) resolver(at place) (string, error) {
 	}
 	node.Resolver = &Resolver{
 		ConnectTimeout: target.ConnectTimeout, RequestTimeout: time.Duration(entry.RequestTimeout),
-		Default: !found, Target: target.ID,
+		Default: entry.SaysNothing(), Target: target.ID,
 	}
 	f, ok := entry.Failover[at.subset]
 	if !ok {
@@ -353,7 +359,7 @@ func (c *compiler) failover(at place, f configentry.Failover) (*Failover, error)
 	}
 	over := &Failover{}
 	for _, next := range to {
-		next, entry, _, err := c.resolved(next)
+		next, entry, err := c.resolved(next)
 		if err != nil {
 			return nil, err
 		}

@@ -42,6 +42,48 @@ func TestCompile_NamesTargetsByTheTrustDomain(t *testing.T) {
 	}
 }
 
+// What Consul 1.21.4 does with entries that say less, or more, than one would think.
+func TestCompile_AsConsul(t *testing.T) {
+	compile := func(bodies ...string) *Chain {
+		t.Helper()
+		c, err := Compile(entries(t, bodies...), Request{Service: "a", Datacenter: "dc1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if c := compile(allHTTP, `{"Kind":"service-defaults","Name":"a","MaxInboundConnections":5}`); c.Protocol != "tcp" {
+		t.Errorf("a service whose own defaults leave its protocol out speaks %s", c.Protocol)
+	}
+	if c := compile(`{"Kind":"service-resolver","Name":"a","Meta":{"k":"v"}}`); !c.Default {
+		t.Error("an entry that says nothing makes a chain of its own")
+	}
+	if c := compile(`{"Kind":"service-resolver","Name":"a","Redirect":{"Service":"b"}}`); c.Default || !c.Nodes["resolver:b.default.default.dc1"].Resolver.Default {
+		t.Errorf("a redirect to a service without entries: %+v", c)
+	}
+	c := compile(`{"Kind":"service-resolver","Name":"a","DefaultSubset":"v1","Subsets":{"v1":{}},"Redirect":{"Datacenter":"dc2"}}`)
+	if c.StartNode != "resolver:v1.a.default.default.dc2" {
+		t.Errorf("sent to another datacenter it begins with %s", c.StartNode)
+	}
+	balanced := func(name, policy string) string {
+		return fmt.Sprintf(`{"Kind":"service-resolver","Name":%q,"LoadBalancer":{"Policy":%q}}`, name, policy)
+	}
+	const split = `{"Kind":"service-splitter","Name":"a","Splits":[{"Weight":50,"Service":"b"},{"Weight":50,"Service":"c"}]}`
+	for want, bodies := range map[string][]string{
+		"maglev":    {balanced("a", "ring_hash"), balanced("b", "least_request"), balanced("c", "maglev")},
+		"ring_hash": {balanced("b", "ring_hash"), balanced("c", "maglev")},
+		"":          {balanced("a", "maglev"), balanced("b", "least_request")},
+	} {
+		got := ""
+		if b := compile(append(bodies, allHTTP, split)...).Nodes["splitter:a.default.default"].LoadBalancer; b != nil {
+			got = b.Policy
+		}
+		if got != want {
+			t.Errorf("the splitter balances by %q, not %q", got, want)
+		}
+	}
+}
+
 // Splitters that lead to splitters multiply: what a few entries come to is bounded.
 func TestCompile_IsBounded(t *testing.T) {
 	wide := []string{allHTTP}

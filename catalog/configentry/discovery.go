@@ -26,6 +26,12 @@ type ServiceResolver struct {
 	PrioritizeByLocality map[string]any `json:",omitempty"`
 }
 
+// SaysNothing tells that the service is resolved as it is without an entry.
+func (r *ServiceResolver) SaysNothing() bool {
+	return r.DefaultSubset == "" && len(r.Subsets) == 0 && r.Redirect == nil && len(r.Failover) == 0 &&
+		r.ConnectTimeout == 0 && r.RequestTimeout == 0 && r.LoadBalancer == nil && len(r.PrioritizeByLocality) == 0
+}
+
 // Subset is a part of a service's instances: those that match a filter.
 type Subset struct {
 	Filter      string `json:",omitempty"`
@@ -71,6 +77,12 @@ type LoadBalancer struct {
 	RingHashConfig     *RingHashConfig     `json:",omitempty"`
 	LeastRequestConfig *LeastRequestConfig `json:",omitempty"`
 	HashPolicies       []HashPolicy        `json:",omitempty"`
+}
+
+// Hashes tells that instances are chosen by what requests have, for which whoever
+// routes them must be told.
+func (l *LoadBalancer) Hashes() bool {
+	return l != nil && (l.Policy == "ring_hash" || l.Policy == "maglev")
 }
 
 // RingHashConfig is for the policy ring_hash.
@@ -212,7 +224,7 @@ func (f *Failover) fault() string {
 }
 
 func (l *LoadBalancer) validate() error {
-	hashed := l.Policy == "ring_hash" || l.Policy == "maglev"
+	hashed := l.Hashes()
 	switch {
 	case !hashed && !slices.Contains([]string{"", "random", "round_robin", "least_request"}, l.Policy):
 		return wrong("Bad LoadBalancer policy: %q is not supported", l.Policy)
