@@ -1,5 +1,7 @@
 package api
 
+//lint:file-ignore ST1005 these are texts of Consul's
+
 import (
 	"fmt"
 	"reflect"
