@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,7 +26,7 @@ func autopilotCommand() *cli.Command {
 			Name:        "set-config",
 			Usage:       "Changes how the leader judges servers",
 			Description: "Changes how the leader judges servers, and what it does about dead ones. What no flag names stays as it is.",
-			Flags: append(clientFlags(),
+			Flags: append(datacenterFlags(),
 				&cli.BoolFlag{Name: "cleanup-dead-servers", Usage: "whether dead servers are removed where the rest can then bear more failures"},
 				&cli.DurationFlag{Name: "last-contact-threshold", Usage: "how long a healthy server may leave the leader without an answer"},
 				&cli.Uint64Flag{Name: "max-trailing-logs", Usage: "how many entries a healthy server may be behind"},
@@ -40,7 +41,7 @@ func autopilotCommand() *cli.Command {
 			Name:        "state",
 			Usage:       "Shows each server's health, and how many may fail",
 			Description: "Shows what the leader knows of each server, and how many more may fail.",
-			Flags:       queryFlags(),
+			Flags:       append(queryFlags(), &cli.StringFlag{Name: "format", Value: "pretty", Usage: "pretty or json; default is pretty"}),
 			Action:      autopilotState,
 		}},
 	}
@@ -124,6 +125,10 @@ func autopilotState(c *cli.Context) error {
 	if err := noArgs(c); err != nil {
 		return err
 	}
+	format := c.String("format")
+	if format != "pretty" && format != "json" {
+		return failure("Unknown format: %s", format)
+	}
 	client, err := newClient(c)
 	if err != nil {
 		return err
@@ -132,7 +137,15 @@ func autopilotState(c *cli.Context) error {
 	if err != nil {
 		return failure("Error querying Autopilot state: %v", err)
 	}
-	fmt.Fprint(c.App.Writer, describeState(state))
+	if format == "pretty" {
+		fmt.Fprint(c.App.Writer, describeState(state))
+		return nil
+	}
+	text, err := json.MarshalIndent(state, "", "    ")
+	if err != nil {
+		return failure("Failed to encode output data: %v", err)
+	}
+	fmt.Fprintln(c.App.Writer, string(text))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	consul "github.com/hashicorp/consul/api"
@@ -28,10 +29,15 @@ func clientFlags() []cli.Flag {
 	}
 }
 
+// datacenterFlags are those of a command that may ask the servers of any datacenter.
+func datacenterFlags() []cli.Flag {
+	return append(clientFlags(),
+		&cli.StringFlag{Name: "datacenter", Usage: "datacenter to ask; default is the agent's own", Category: apiFlags})
+}
+
 // queryFlags are those of a command that reads the catalog.
 func queryFlags() []cli.Flag {
-	return append(clientFlags(),
-		&cli.StringFlag{Name: "datacenter", Usage: "datacenter to ask; default is the agent's own", Category: apiFlags},
+	return append(datacenterFlags(),
 		&cli.BoolFlag{Name: "stale", Usage: "let any server answer, from what it knows by now", Category: apiFlags},
 	)
 }
@@ -39,6 +45,9 @@ func queryFlags() []cli.Flag {
 // newClient makes a client from flags and environment.
 func newClient(c *cli.Context) (*consul.Client, error) {
 	cfg := consul.DefaultConfig()
+	if os.Getenv(consul.HTTPAddrEnvName) == "" {
+		cfg.Address = "127.0.0.1:8500" // agents listen there; the client's "localhost" may be ::1
+	}
 	for name, to := range map[string]*string{
 		"http-addr": &cfg.Address, "token": &cfg.Token, "token-file": &cfg.TokenFile,
 		"ca-file": &cfg.TLSConfig.CAFile, "ca-path": &cfg.TLSConfig.CAPath,

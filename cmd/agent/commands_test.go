@@ -172,6 +172,14 @@ func TestCommands_SayWhenNoAgentAnswers(t *testing.T) {
 	}
 }
 
+func TestNewClient_AsksWhereAgentsListen(t *testing.T) {
+	t.Setenv("CONSUL_HTTP_ADDR", "")
+	t.Setenv("CONSUL_HTTP_SSL", "true") // so that no agent of this machine understands it
+	if _, errOut, code := muster(t, "members"); code != 1 || !strings.HasPrefix(errOut, `Error retrieving members: Get "https://127.0.0.1:8500/`) {
+		t.Errorf("code %d: %s", code, errOut)
+	}
+}
+
 func TestCommands_SendTokenAndDatacenter(t *testing.T) {
 	var got *http.Request
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -31,7 +31,7 @@ func connectCommand() *cli.Command {
 				Name:        "set-config",
 				Usage:       "Changes the settings of the certificate authority",
 				Description: "Changes the settings of the certificate authority to those of a JSON file. Another key, or type or size of it, brings a new root, which the old one vouches for.",
-				Flags: append(clientFlags(),
+				Flags: append(datacenterFlags(),
 					&cli.StringFlag{Name: "config-file", Usage: "file with the settings"},
 					&cli.BoolFlag{Name: "force-without-cross-signing", Usage: "the old root doesn't vouch for a new one: until they have that, programs distrust the leaves of it"},
 				),

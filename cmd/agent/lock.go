@@ -25,7 +25,7 @@ func lockCommand() *cli.Command {
     $ muster lock jobs/nightly ./nightly.sh
 
 What the command ends with is printed but no failure of muster's, unless -child-exit-code says so. Exits with 1 where the lock wasn't got.`,
-		Flags: append(append(clientFlags(), childFlags()...),
+		Flags: append(append(datacenterFlags(), childFlags()...),
 			&cli.BoolFlag{Name: "child-exit-code", Usage: "exit with 2 if the command failed"},
 			&cli.IntFlag{Name: "monitor-retry", Value: 3, Usage: "how many times to ask again, after 1s each, whether the lock is still held where the agent answers with an error; default is 3"},
 			&cli.IntFlag{Name: "n", Value: 1, Usage: "how many may hold the lock at once; default is 1. With more than 1 the lock is a semaphore, which all its users have to know"},

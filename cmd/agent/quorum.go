@@ -97,7 +97,7 @@ func removePeerCommand() *cli.Command {
 		Usage: "Takes a server out of the Raft configuration",
 		Description: "Takes a server that is gone for good out of the Raft configuration. It is refused where too few sound servers would " +
 			"remain. A server that is alive is added again: have it leave instead.",
-		Flags: append(clientFlags(),
+		Flags: append(datacenterFlags(),
 			&cli.StringFlag{Name: "id", Usage: "ID of the server"},
 			&cli.StringFlag{Name: "address", Usage: "cluster address of the server, IP:port"},
 		),

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	consul "github.com/hashicorp/consul/api"
 )
 
 const stateJSON = `{"Healthy":true,"FailureTolerance":0,"OptimisticFailureTolerance":0,"Leader":"id1","Voters":["id1"],"Servers":{"id1":
@@ -53,6 +58,9 @@ UpgradeVersionTag = ""
 `, "", 0},
 		{"autopilot set-config -cleanup-dead-servers=false -last-contact-threshold=1s", "Configuration updated!\n", "", 0},
 		{"autopilot set-config -max-trailing-logs=x", "", "max-trailing-logs", 1},
+		{"autopilot set-config -datacenter=dc2", "", "Error querying Autopilot configuration: Unexpected response code: 500 (no answer to GET /v1/operator/autopilot/configuration?dc=dc2", 1},
+		{"raft remove-peer -id=id3 -datacenter=dc2", "", "no answer to DELETE /v1/operator/raft/peer?dc=dc2&id=id3", 1},
+		{"autopilot state -format=xml", "", "Unknown format: xml", 1},
 		{"autopilot set-config x", "", "Too many arguments", 1},
 		{"autopilot state", `Healthy:                      true
 Failure Tolerance:            0
@@ -87,5 +95,18 @@ Servers:
 	sent := `PUT /v1/operator/autopilot/configuration?cas=7 {"CleanupDeadServers":false,"LastContactThreshold":"1s","MaxTrailingLogs":250,"MinQuorum":3,"ServerStabilizationTime":"10s",`
 	if !slices.ContainsFunc(a.requests, func(r string) bool { return strings.HasPrefix(r, sent) }) {
 		t.Errorf("no request begins %s:\n%s", sent, strings.Join(a.requests, "\n"))
+	}
+}
+
+// The state as JSON reads back as the one that was asked for.
+func TestAutopilotState_AsJSON(t *testing.T) {
+	serve(t, map[string]string{"GET /v1/operator/autopilot/state": stateJSON})
+	out, errOut, code := muster(t, "operator", "autopilot", "state", "-format=json")
+	var got, want consul.AutopilotState
+	if err := errors.Join(json.Unmarshal([]byte(out), &got), json.Unmarshal([]byte(stateJSON), &want)); err != nil || code != 0 || errOut != "" {
+		t.Fatalf("code %d, %v: %s%s", code, err, out, errOut)
+	}
+	if !reflect.DeepEqual(got, want) || !strings.HasPrefix(out, "{\n    \"Healthy\": true,\n") {
+		t.Errorf("prints\n%s", out)
 	}
 }
