@@ -10,6 +10,7 @@ import (
 	"muster/api"
 	"muster/catalog"
 	"muster/catalog/acl"
+	"muster/catalog/gateway"
 	"muster/catalog/state"
 )
 
@@ -43,11 +44,16 @@ type serviceSummary struct {
 	ChecksPassing        int
 	ChecksWarning        int
 	ChecksCritical       int
-	GatewayConfig        struct{}
+	GatewayConfig        gatewaySummary
 	TransparentProxy     bool
 	ConnectNative        bool
 	ConnectedWithProxy   bool
 	ConnectedWithGateway bool
+}
+
+// gatewaySummary is how many services are behind a gateway.
+type gatewaySummary struct {
+	AssociatedServiceCount int `json:",omitempty"`
 }
 
 func (h handlers) uiRoutes() []api.Route {
@@ -134,12 +140,25 @@ func visibleDump(az acl.Authorizer, answer any) (any, bool) {
 type summaries struct {
 	datacenter string
 	instances  []instance
+	behind     map[string][]string // names of the services behind a gateway, by its name
 }
 
 func (h handlers) summarize(v *state.View, _ *api.Request) (any, error) {
-	s := summaries{datacenter: h.datacenter}
+	s := summaries{datacenter: h.datacenter, behind: map[string][]string{}}
 	for _, in := range v.AllInstancesWithChecks() {
 		s.instances = append(s.instances, instance(in))
+		name := in.Service.Service
+		if _, done := s.behind[name]; done || !in.Service.IsGateway() {
+			continue
+		}
+		services, err := gateway.Services(v, name)
+		if err != nil {
+			return nil, err
+		}
+		s.behind[name] = []string{}
+		for _, svc := range services {
+			s.behind[name] = include(s.behind[name], svc.Service.Name)
+		}
 	}
 	return s, nil
 }
@@ -147,12 +166,12 @@ func (h handlers) summarize(v *state.View, _ *api.Request) (any, error) {
 func visibleSummaries(az acl.Authorizer, answer any) (any, bool) {
 	s := answer.(summaries)
 	kept, cut := visibleInstances(az, s.instances)
-	return summaries{s.datacenter, kept.([]instance)}, cut
+	return summaries{s.datacenter, kept.([]instance), s.behind}, cut
 }
 
 // Filtered implements api.Filterable.
 func (s summaries) Filtered(match func(any) (bool, error)) (any, error) {
-	kept := summaries{datacenter: s.datacenter}
+	kept := summaries{datacenter: s.datacenter, behind: s.behind}
 	for _, in := range s.instances {
 		ok, err := match(in)
 		if err != nil {
@@ -195,7 +214,18 @@ func (s summaries) list() []*serviceSummary {
 	for _, in := range s.instances {
 		if sum := all[in.Service.Proxy.DestinationServiceName]; sum != nil && in.Service.Kind == catalog.KindConnectProxy {
 			sum.ConnectedWithProxy = true
+			sum.TransparentProxy = sum.TransparentProxy || in.Service.Proxy.Mode == "transparent"
 			sum.count(in.Checks, counted[sum])
+		}
+	}
+	for name, services := range s.behind {
+		if sum := all[name]; sum != nil {
+			sum.GatewayConfig.AssociatedServiceCount = len(services)
+			for _, name := range services {
+				if served := all[name]; served != nil {
+					served.ConnectedWithGateway = true
+				}
+			}
 		}
 	}
 	sorted := slices.AppendSeq([]*serviceSummary{}, maps.Values(all))
