@@ -33,12 +33,17 @@ var routing = []string{configentry.KindServiceRouter, configentry.KindServiceSpl
 // is read, and no obstacle to writing what it isn't about.
 func (c proposal) fault(datacenter string) error {
 	switch {
-	case slices.Contains(routing, c.kind), c.kind == configentry.KindServiceDefaults, c.kind == configentry.KindProxyDefaults:
+	case slices.Contains(routing, c.kind):
 		return c.chainFault(datacenter)
+	case c.kind == configentry.KindServiceDefaults, c.kind == configentry.KindProxyDefaults:
+		if err := c.chainFault(datacenter); err != nil {
+			return err
+		}
+		return c.protocolFault()
 	case c.entry == nil:
 		return nil
 	case c.kind == configentry.KindIngressGateway:
-		return c.ingressFault()
+		return listenerFault(c, c.entry)
 	case c.kind == configentry.KindServiceIntentions:
 		return c.intentionFault()
 	}
@@ -73,9 +78,33 @@ func (c proposal) chainFault(datacenter string) error {
 	return nil
 }
 
-// ingressFault says which service speaks another protocol than its listener.
-func (c proposal) ingressFault() error {
-	gateway, err := configentry.Read[configentry.IngressGateway](c.entry)
+// protocolFault says which entry would not fit what a service speaks any more. Only
+// a service's own defaults are held to the listeners of ingress gateways, as in Consul.
+func (c proposal) protocolFault() error {
+	own := c.kind == configentry.KindServiceDefaults
+	for _, e := range c.ConfigEntries(configentry.KindServiceIntentions) {
+		if e.Name == configentry.Wildcard || own && catalog.Fold(e.Name) != catalog.Fold(c.name) {
+			continue
+		}
+		if err := permissionsFault(c, e); err != nil && permissionsFault(c.View, e) == nil {
+			return err
+		}
+	}
+	if !own {
+		return nil
+	}
+	for _, e := range c.ConfigEntries(configentry.KindIngressGateway) {
+		if err := listenerFault(c, e); err != nil && listenerFault(c.View, e) == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listenerFault says which service of an ingress gateway speaks another protocol than
+// its listener.
+func listenerFault(entries chain.Entries, e *catalog.ConfigEntry) error {
+	gateway, err := configentry.Read[configentry.IngressGateway](e)
 	if err != nil {
 		return err
 	}
@@ -84,7 +113,7 @@ func (c proposal) ingressFault() error {
 			if s.Name == configentry.Wildcard {
 				continue
 			}
-			protocol, err := chain.Protocol(c, s.Name)
+			protocol, err := chain.Protocol(entries, s.Name)
 			if err != nil {
 				return err
 			}
@@ -110,10 +139,20 @@ func (c proposal) intentionFault() error {
 			}
 		}
 	}
+	return permissionsFault(c, c.entry)
+}
+
+// permissionsFault says that a service has permissions for requests, and its protocol
+// has none.
+func permissionsFault(entries chain.Entries, entry *catalog.ConfigEntry) error {
+	e, err := configentry.Read[configentry.ServiceIntentions](entry)
+	if err != nil {
+		return err
+	}
 	if !slices.ContainsFunc(e.Sources, func(s configentry.IntentionSource) bool { return len(s.Permissions) > 0 }) {
 		return nil
 	}
-	protocol, err := chain.Protocol(c, e.Name)
+	protocol, err := chain.Protocol(entries, e.Name)
 	if err == nil && !chain.Routable(protocol) {
 		err = catalog.Errorf(catalog.Invalid, "service %q has protocol %q, which is incompatible with L7 intentions permissions", e.Name, protocol)
 	}
