@@ -210,6 +210,9 @@ Where Muster answers differently, and why:
   Consul goes down to two. `+"`RedundancyZoneTag`"+`, `+"`DisableUpgradeMigration`"+` and
   `+"`UpgradeVersionTag`"+` are Consul Enterprise's: kept and given back, nothing acts on
   them. Negative durations are refused.
-- Filters also take `+"`any`"+` and `+"`all`"+`.
+- Filters also take `+"`any`"+` and `+"`all`"+`, and compare texts with `+"`is empty`"+` and `+"`in`"+`. Nodes have no
+  `+"`PeerName`"+` and `+"`Partition`"+` to select by.
+- A proxy's `+"`Expose.Checks`"+` is kept and given back; its checks get no `+"`ExposedPort`"+`, as there is no
+  data plane that would listen there. Names of services may hold any characters.
 %s`, elsewhereBegin, config, elsewhereEnd, here, later, table.String())
 }
