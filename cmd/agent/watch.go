@@ -50,7 +50,18 @@ func watchChanges(c *cli.Context) error {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var failed error
+	var failed, unanswered error
+	if c.NArg() == 0 { // who asks once is told of an error; a command waits until it is over
+		ask := plan.Watcher
+		plan.Watcher = func(p *watch.Plan) (watch.BlockingParamVal, any, error) {
+			index, news, err := ask(p)
+			if err != nil {
+				unanswered = err
+				p.Stop()
+			}
+			return index, news, err
+		}
+	}
 	plan.Handler = func(index uint64, news any) {
 		if c.NArg() == 0 {
 			failed = printNews(c, news)
@@ -62,6 +73,9 @@ func watchChanges(c *cli.Context) error {
 	defer context.AfterFunc(ctx, plan.Stop)()
 	if err := plan.RunWithClientAndHclog(client, nil); err != nil {
 		return failure("Error querying Consul agent: %v", err)
+	}
+	if unanswered != nil && ctx.Err() == nil {
+		return failure("Error querying Consul agent: %v", unanswered)
 	}
 	if failed != nil && ctx.Err() == nil {
 		return failure("Error executing handler: %v", failed)
