@@ -234,7 +234,6 @@ func ownIntention(c client) *consul.Intention {
 
 var connectCalls = []call{
 	{method: "Connect.IntentionCreate", check: func(c client) {
-		//lint:ignore SA1019 it is in use, so it has to work
 		id, _, err := c.Connect().IntentionCreate(intention(c, consul.IntentionActionAllow), nil)
 		c.want(err, len(id) == 36, "%s", id)
 	}},
@@ -243,14 +242,12 @@ var connectCalls = []call{
 		c.want(nil, got.Action == consul.IntentionActionAllow, "%+v", got)
 	}},
 	{method: "Connect.IntentionGet", check: func(c client) {
-		//lint:ignore SA1019 it is in use, so it has to work
 		got, _, err := c.Connect().IntentionGet(ownIntention(c).ID, nil)
 		c.want(err, got != nil && got.SourceName == "from-"+c.agent.name, "%+v", got)
 	}},
 	{method: "Connect.IntentionUpdate", check: func(c client) {
 		changed := ownIntention(c)
 		changed.Description = "changed"
-		//lint:ignore SA1019 it is in use, so it has to work
 		_, err := c.Connect().IntentionUpdate(changed, nil)
 		c.want(err, ownIntention(c).Description == "changed", "%+v", ownIntention(c))
 	}},
@@ -268,7 +265,6 @@ var connectCalls = []call{
 		c.want(err, ok, "%t", ok)
 	}},
 	{method: "Connect.IntentionDelete", check: func(c client) {
-		//lint:ignore SA1019 it is in use, so it has to work
 		_, err := c.Connect().IntentionDelete(ownIntention(c).ID, nil)
 		c.want(err, true, "")
 	}},
