@@ -143,6 +143,8 @@ Where Muster answers differently, and why:
   what is about the query in headers only.
 - `+"`/v1/agent/metrics`"+` covers the agent's whole life, not the last ten seconds, and
   leaves the figures of an interval out.
+- `+"`/v1/agent/metrics/stream`"+` begins at once, not at the end of an interval.
+- `+"`/v1/exported-services`"+` takes `+"`filter`"+`, which Consul passes over.
 - A check registered in the catalog with an unknown status is refused, and so is a
   write to a datacenter that can't be reached; Consul answers both with true.
 - Docker and OS service checks are refused by name (Consul, too, runs the latter on

@@ -61,7 +61,7 @@ func TestCompatibility_ListsTheCommands(t *testing.T) {
 		rows[name] = state + " | " + why
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n\n%d commands are here, with the flags, the output and the exit codes of Consul's; `-help` says what each does.\n\n| command | | |\n|---|---|---|\n", here)
+	fmt.Fprintf(&b, "\n\n%d commands are here, with the flags, the output and the exit codes of Consul's; `-help` says what each does.\nLeft out are `-namespace`, `-partition` and `-segment`, which are Consul Enterprise's, `-stale` of `lock` and of `set-config` and `remove-peer`, where it would do nothing, and `debug -since`, which runs HashiCorp's hcdiag.\n`debug` records the members of the LAN where Consul has those of the WAN. Some commands refuse arguments that Consul passes over.\n\n| command | | |\n|---|---|---|\n", here)
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", name, rows[name])
 	}
