@@ -18,6 +18,10 @@ const (
 	MinSessionTTL    = 10 * time.Second
 	MaxSessionTTL    = 24 * time.Hour
 	DefaultLockDelay = 15 * time.Second
+	// LeastLockDelay is the least that is kept: a shorter one is over before its end is
+	// in the log. Callers mean none by it, as the official client sends no 0; and it takes
+	// a lock that is refused without a holder for one to ask for again in 5 s.
+	LeastLockDelay = 10 * time.Millisecond
 )
 
 // Session is what locks are held by. It ends when it is destroyed, when one of

@@ -126,7 +126,7 @@ func (w *writer) removeSession(s *catalog.Session) {
 			released.Session = ""
 			w.putKV(&released)
 		}
-		if s.LockDelay > 0 {
+		if s.LockDelay >= catalog.LeastLockDelay {
 			w.insert(tableDelays, &catalog.LockDelay{Key: e.Key, Delay: s.LockDelay, Index: w.index})
 			w.touch(Topic{Kind: TopicLockDelays})
 		}

@@ -29,7 +29,7 @@ func sessionCommands() *rapid.Generator[catalog.Command] {
 		s := catalog.Session{
 			ID: id, Node: rapid.SampledFrom([]string{"a", "A", "b"}).Draw(t, "node"),
 			Behavior:   rapid.SampledFrom([]string{catalog.BehaviorRelease, catalog.BehaviorDelete}).Draw(t, "behavior"),
-			LockDelay:  time.Duration(rapid.IntRange(0, 1).Draw(t, "delay")),
+			LockDelay:  rapid.SampledFrom([]time.Duration{0, catalog.LeastLockDelay - 1, catalog.LeastLockDelay}).Draw(t, "delay"),
 			NodeChecks: rapid.SampledFrom([][]string{nil, nil, {"x"}, {"X", "y"}}).Draw(t, "checks"),
 		}
 		if rapid.Bool().Draw(t, "by service") {
@@ -83,7 +83,7 @@ func (m model) endSession(index uint64, id string) {
 			e.Session, e.ModifyIndex = "", index
 			m.kv[key] = e
 		}
-		if s.LockDelay > 0 {
+		if s.LockDelay >= catalog.LeastLockDelay {
 			m.delays[key] = catalog.LockDelay{Key: key, Delay: s.LockDelay, Index: index}
 		}
 	}
@@ -134,6 +134,15 @@ func TestSession_ALockDelayIsKeptUntilItIsEnded(t *testing.T) {
 	again.must(lock("k", "s2"))
 	if e := again.View().KV("k"); e.Session != "s2" || e.LockIndex != 2 {
 		t.Errorf("%+v", e)
+	}
+}
+
+func TestSession_AShortLockDelayIsNone(t *testing.T) {
+	f := newFixture(t, register("n1"), session("s1", time.Millisecond), session("s2", 0), lock("k", "s1"))
+	f.must(&catalog.DestroySession{ID: "s1"})
+	f.must(lock("k", "s2"))
+	if s := f.View().Session("s2"); s == nil || len(f.View().LockDelays()) > 0 {
+		t.Errorf("%+v, delays %v", s, f.View().LockDelays())
 	}
 }
 

@@ -91,7 +91,6 @@ func BenchmarkLock(b *testing.B) {
 			for b.Loop() {
 				machines++
 				holder := c.client(fmt.Sprintf("holder-%d", machines), "-log-level", "warn").start()
-				waitMembers(b, []*agent{holder, servers[0]}, len(all)+machines)
 				holder.waitLeader()
 				lat.add(handOn(b, all, holder, how == "machine-killed"))
 				holder.kill()
@@ -106,11 +105,12 @@ func BenchmarkLock(b *testing.B) {
 func handOn(b *testing.B, all []*agent, holder *agent, kill bool) time.Duration {
 	b.Helper()
 	key := "locks/" + holder.name
-	lock := func(a *agent) (*consul.Lock, string) {
-		session, _, err := a.consul().Session().Create(&consul.SessionEntry{LockDelay: time.Nanosecond}, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
+	lock := func(a *agent) (_ *consul.Lock, session string) {
+		// Not before the leader has noted that the machine is there.
+		eventually(b, 10*time.Second, "a session on "+a.name, func() (err error) {
+			session, _, err = a.consul().Session().Create(&consul.SessionEntry{LockDelay: time.Nanosecond}, nil)
+			return err
+		})
 		l, err := a.consul().LockOpts(&consul.LockOptions{Key: key, Session: session})
 		if err != nil {
 			b.Fatal(err)
