@@ -117,15 +117,21 @@ func unpack(t *testing.T, name string) map[string]string {
 func TestRecording_HasTheFilesOfConsuls(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
+	dir := filepath.Join(t.TempDir(), "rec")
 	agent := &recorded{profiles: true}
 	agent.heapSeen = func() {
-		if agent.heaps.Load() == 3 {
+		for _, name := range []string{"metrics.json", "consul.log", "profile.prof", "trace.out"} {
+			if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+				return // the next interval looks again
+			}
+		}
+		if agent.heaps.Load() >= 3 {
 			end()
 		}
 	}
 	var out bytes.Buffer
 	rec := &recording{
-		client: startRecorded(t, agent), out: &out, dir: filepath.Join(t.TempDir(), "rec"), version: "1.2.3",
+		client: startRecorded(t, agent), out: &out, dir: dir, version: "1.2.3",
 		duration: time.Hour, interval: time.Millisecond, targets: debugTargets,
 		self: map[string]map[string]any{"Config": {"NodeName": "n"}},
 	}

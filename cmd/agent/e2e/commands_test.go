@@ -207,6 +207,11 @@ func TestCommands_ThatStay(t *testing.T) {
 		recording := filepath.Join(t.TempDir(), "rec")
 		d := server.begin(t, "debug", "-output="+recording)
 		d.says("Capture successful")
+		eventually(t, 20*time.Second, "metrics and log are recorded", func() error {
+			_, logErr := os.Stat(filepath.Join(recording, "consul.log"))
+			_, metricsErr := os.Stat(filepath.Join(recording, "metrics.json"))
+			return errors.Join(logErr, metricsErr)
+		})
 		if err := d.cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}
