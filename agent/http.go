@@ -76,7 +76,7 @@ func (a *Agent) openAPI() error {
 	server, err := api.New(cfg, deps,
 		agentapi.Routes(localAPI{a.state, a.leaves, a}, agentapi.RouteOptions{Gatherer: a.opts.Registry, Hostname: hostname}),
 		catalogapi.Routes(a.cfg.Datacenter, datacenters{a}),
-		configapi.Routes(a.cfg.Datacenter),
+		configapi.Routes(a.cfg.Datacenter, configapi.Policy(a.cfg.Connect.IntentionPolicy)),
 		connectapi.Routes(a.cfg.Connect.Enabled),
 		kvapi.Routes(),
 		sessionapi.Routes(a.sessions),

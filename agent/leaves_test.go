@@ -18,6 +18,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	consul "github.com/hashicorp/consul/api"
+
 	"muster/agent/config"
 	"muster/api/agentapi"
 	"muster/api/connectapi"
@@ -458,5 +460,35 @@ func TestIdentity_IsRefusedWhereConnectIsOff(t *testing.T) {
 				return nil
 			})
 		}
+	}
+}
+
+func TestIntentions_DefaultPolicyOfFiles(t *testing.T) {
+	c := newTestCluster(t)
+	cfg := c.config(1)
+	cfg.Connect.IntentionPolicy = "deny"
+	server := c.start(cfg)
+	oneCluster(t, server)
+	client := server.client()
+	allowed := func(source string) (string, bool) {
+		t.Helper()
+		said, err := client.Agent().ConnectAuthorize(&consul.AgentAuthorizeParams{Target: "web", ClientCertURI: "spiffe://any.consul/ns/default/dc/dc1/svc/" + source})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked, _, err := client.Connect().IntentionCheck(&consul.IntentionCheck{Source: source, Destination: "web"}, nil)
+		if err != nil || checked != said.Authorized {
+			t.Errorf("%s: checked %v %v, authorized %+v", source, checked, err, said)
+		}
+		return said.Reason, said.Authorized
+	}
+	if _, err := client.Connect().IntentionUpsert(&consul.Intention{SourceName: "api", DestinationName: "web", Action: consul.IntentionActionAllow}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if why, ok := allowed("api"); !ok {
+		t.Errorf("what an intention allows: %s", why)
+	}
+	if why, ok := allowed("other"); ok || why != "Default intention policy" {
+		t.Errorf("what no intention is about: %v %s", ok, why)
 	}
 }

@@ -485,7 +485,7 @@ func newRig(t testing.TB, change ...func(*api.Config, *api.Deps)) *rig {
 	var err error
 	r.server, err = api.New(cfg, deps,
 		agentapi.Routes(r.agent, agentapi.RouteOptions{Gatherer: registry, Hostname: "host"}),
-		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), configapi.Routes(cfg.Datacenter), connectapi.Routes(true), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}), operatorapi.Routes(cfg.Datacenter, fakeQuorum{&r.agent.calls}, fakeKeyring{&r.agent.calls}), snapshotapi.Routes(r.replica), queryapi.Routes(cfg.Datacenter, r.replica.store), extraRoutes())
+		catalogapi.Routes(cfg.Datacenter, fakeDatacenters{cfg.Datacenter}), configapi.Routes(cfg.Datacenter, ""), connectapi.Routes(true), kvapi.Routes(), sessionapi.Routes(fakeTimers{r.replica}), txnapi.Routes(txnapi.Limits{Datacenter: cfg.Datacenter, MaxValueBytes: cfg.MaxValueBytes}), operatorapi.Routes(cfg.Datacenter, fakeQuorum{&r.agent.calls}, fakeKeyring{&r.agent.calls}), snapshotapi.Routes(r.replica), queryapi.Routes(cfg.Datacenter, r.replica.store), extraRoutes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -167,6 +167,9 @@ type Connect struct {
 	// LeafSpread is within how long after a change of the root an agent renews the
 	// certificates of its services, each at a moment of its own; default 30s.
 	LeafSpread time.Duration
+	// IntentionPolicy is for connections that no intention is about: "allow" or
+	// "deny"; "" where no key says, which allows.
+	IntentionPolicy string
 }
 
 // Listener is an address to serve on: Network is "tcp" or "unix", as for net.Listen.

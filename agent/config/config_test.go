@@ -75,6 +75,7 @@ func TestLoad_RefusesWithConsulsTexts(t *testing.T) {
 		{`watches = ["x"]`, `watches[0] must be an object, not a string`},
 		{`watches = [{ type = "nodes" args = ["true"] }] ports { http = -1 }`, `watches ask this agent's own HTTP API, which is off: see ports.http`},
 		{`autopilot { last_contact_threshold = "-1s" }`, `must not be negative`},
+		{`default_intention_policy = "bogus"`, `default_intention_policy must be allow or deny, not "bogus"`},
 		{`connect { ca_provider = "vault" }`, `connect.ca_provider "vault" is not supported`},
 		{`connect { ca_config { leaf_cert_ttl = "10m" } }`, `connect.ca_config: leaf cert TTL must be greater or equal than 1h0m0s`},
 		{`connect { ca_config { bogus = 1 } }`, `connect.ca_config: the CA's configuration has no setting "bogus"`},

@@ -19,6 +19,7 @@ import (
 
 	"muster/catalog"
 	"muster/catalog/ca"
+	"muster/catalog/configentry"
 	"muster/gossip"
 )
 
@@ -155,6 +156,9 @@ func (d *draft) finishAutopilot() {
 func (d *draft) finishCA() {
 	if d.caProvider != "consul" {
 		d.faultIn("connect.ca_provider", "connect.ca_provider %q is not supported: the built-in certificate authority, \"consul\", is the only one", d.caProvider)
+	}
+	if p := d.Connect.IntentionPolicy; p != "" && p != configentry.Allow && p != configentry.Deny {
+		d.faultIn("default_intention_policy", "default_intention_policy must be allow or deny, not %q", p)
 	}
 	var err error
 	if d.Connect.CA, d.Connect.Shown, err = ca.Parse(d.caConfig); err != nil {

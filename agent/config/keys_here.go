@@ -122,6 +122,7 @@ func paceKeys() []Key {
 func meshKeys() []Key {
 	return []Key{
 		key("connect.enabled", "", "keep a certificate authority, from which services have their identity; all servers must agree; default true", func(d *draft) *bool { return &d.Connect.Enabled }),
+		key("default_intention_policy", "", "allow or deny connections that no intention is about; all servers must agree; default allow", func(d *draft) *string { return &d.Connect.IntentionPolicy }),
 		key("connect.ca_provider", "", "consul, the built-in certificate authority; there is no other", func(d *draft) *string { return &d.caProvider }),
 		key("connect.test_ca_leaf_root_change_spread", "", "within how long after a change of the root this agent renews its services' certificates, each at a moment of its own; default 30s", func(d *draft) *time.Duration { return &d.Connect.LeafSpread }),
 		{Path: "connect.ca_config", Type: Block, Doc: "for a cluster that has no certificate authority yet: `leaf_cert_ttl`, `intermediate_cert_ttl`, `root_cert_ttl`, `rotation_period`, `private_key_type`, `private_key_bits`, `private_key`, `root_cert`, `csr_max_per_second`, `csr_max_concurrent`, `cluster_id`", add: (*draft).addCAConfig},

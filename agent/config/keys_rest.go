@@ -34,8 +34,7 @@ func notYet() []Key {
 			acl_replication_token
 			acl_token
 			acl_ttl duration
-			enable_acl_replication bool
-			default_intention_policy`),
+			enable_acl_replication bool`),
 		rows(Later, "connections are in plain text: there is no TLS yet", `
 			ca_file
 			ca_path

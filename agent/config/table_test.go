@@ -94,7 +94,7 @@ func TestKeys_ActedOnChangeTheConfig(t *testing.T) {
 		"service": `{ name = "x" }`, "services": `[{ name = "x" }]`, "check": `{ name = "x" ttl = "1s" }`, "checks": `[{ name = "x" ttl = "1s" }]`,
 		"config_entries.bootstrap": `[{ kind = "mesh" }]`,
 		"watches":                  `[{ type = "nodes" args = ["true"] }]`,
-		"connect.enabled":          "false", "connect.ca_config": `{ leaf_cert_ttl = "71h" }`,
+		"default_intention_policy": `"deny"`, "connect.enabled": "false", "connect.ca_config": `{ leaf_cert_ttl = "71h" }`,
 		"locality.zone": "\"a\"\nregion = \"eu\"",
 		"bootstrap":     "true\nserver = true", "bootstrap_expect": "3\nserver = true",
 		"serf_wan": `"127.0.0.9"`, "retry_join_wan": "[\"a\"]\nserver = true", "start_join_wan": "[\"a\"]\nserver = true",

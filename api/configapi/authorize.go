@@ -28,17 +28,21 @@ type opinion struct {
 	Reason     string
 }
 
-func authorizeRoutes() []api.Route {
+// Policy says whether a connection may be made that no intention is about: "allow",
+// "deny", or "" where nothing is configured, which allows.
+type Policy string
+
+func authorizeRoutes(p Policy) []api.Route {
 	return []api.Route{{
 		Method: http.MethodPost, Path: "/v1/agent/connect/authorize", Kind: api.Write,
 		Doc:  "Tells whether the owner of a certificate may connect to a service. Nothing is written.",
-		Body: knock{}, Answer: opinion{}, Edit: authorize,
+		Body: knock{}, Answer: opinion{}, Edit: p.authorize,
 	}}
 }
 
 // authorize answers for a service that somebody has connected to. It has the leader
 // answer: an intention that was set counts from the next connection on.
-func authorize(v *state.View, r *api.Request) (catalog.Command, any, error) {
+func (p Policy) authorize(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	var k knock
 	if err := api.Decode(r.Body, &k); err != nil {
 		return nil, nil, err
@@ -60,7 +64,7 @@ func authorize(v *state.View, r *api.Request) (catalog.Command, any, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return nil, opinion{match.allows(), match.reason()}, nil
+	return nil, opinion{p.allows(match), p.reason(match)}, nil
 }
 
 // matching is the most exact intention that is about a connection; nil where there
@@ -78,13 +82,21 @@ func matching(v *state.View, source, destination string) (*intention, error) {
 	return nil, nil
 }
 
-// allows says whether a connection may be made. Without an intention all may; one with
-// permissions for requests lets no connection through by itself.
-func (i *intention) allows() bool { return i == nil || i.Action == configentry.Allow }
+// allows says whether a connection may be made that i is the most exact intention about,
+// nil if there is none. One with permissions for requests lets no connection through
+// by itself.
+func (p Policy) allows(i *intention) bool {
+	if i == nil {
+		return p != configentry.Deny
+	}
+	return i.Action == configentry.Allow
+}
 
 // reason says why, in Consul's words.
-func (i *intention) reason() string {
+func (p Policy) reason(i *intention) string {
 	switch {
+	case i == nil && p != "":
+		return "Default intention policy"
 	case i == nil:
 		return "Default behavior configured by ACLs"
 	case len(i.Permissions) > 0:

@@ -61,7 +61,7 @@ const (
 	idLen            = 36
 )
 
-func intentionRoutes(datacenter string) []api.Route {
+func intentionRoutes(datacenter string, policy Policy) []api.Route {
 	w := writes{datacenter}
 	source := api.Param{Name: "source", Doc: "name of the service that connects, * for all"}
 	destination := api.Param{Name: "destination", Doc: "name of the service that it connects to, * for all"}
@@ -92,7 +92,7 @@ func intentionRoutes(datacenter string) []api.Route {
 			Method: http.MethodGet, Path: path + "/check", Kind: api.Read,
 			Doc:    "Tells whether a service may connect to another.",
 			Params: []api.Param{source, destination, {Name: "source-type", Doc: "what the source is; consul is known"}},
-			Answer: checked{}, View: checkIntention,
+			Answer: checked{}, View: policy.check,
 		},
 		{
 			Method: http.MethodGet, Path: path + "/exact", Kind: api.Read,
@@ -300,8 +300,8 @@ func towards(v *state.View, name string) ([]intention, error) {
 	return own, nil
 }
 
-// checkIntention tells what the most exact intention says.
-func checkIntention(v *state.View, r *api.Request) (any, error) {
+// check tells what the most exact intention says.
+func (p Policy) check(v *state.View, r *api.Request) (any, error) {
 	source, destination, err := pair(r)
 	if err != nil {
 		return nil, err
@@ -316,7 +316,7 @@ func checkIntention(v *state.View, r *api.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return checked{match.allows()}, nil
+	return checked{p.allows(match)}, nil
 }
 
 func exactIntention(v *state.View, r *api.Request) (any, error) {

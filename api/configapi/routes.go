@@ -14,9 +14,10 @@ import (
 	"muster/catalog/state"
 )
 
-// Routes gives the rows of an agent in a datacenter.
-func Routes(datacenter string) []api.Route {
-	return slices.Concat(entryRoutes(datacenter), intentionRoutes(datacenter), authorizeRoutes(), chainRoutes(datacenter), []api.Route{exportedRoute()})
+// Routes gives the rows of an agent in a datacenter. The policy is for connections
+// that no intention is about; "" is allow.
+func Routes(datacenter string, policy Policy) []api.Route {
+	return slices.Concat(entryRoutes(datacenter), intentionRoutes(datacenter, policy), authorizeRoutes(policy), chainRoutes(datacenter), []api.Route{exportedRoute()})
 }
 
 // writes is what the rows hang on that write entries.
