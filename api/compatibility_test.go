@@ -164,6 +164,8 @@ Where Muster answers differently, and why:
   is said of it there, also beside a wildcard; indexes are the gateway's entry's.
 - `+"`?merge-central-config`"+` lists the upstreams that a transparent proxy is given sorted,
   behind its own. `+"`/v1/catalog/connect`"+` keeps the node's address then, where Consul loses it.
+- `+"`/v1/connect/intentions/check`"+` goes by `+"`default_intention_policy`"+`, as authorize does;
+  Consul's allows whatever that says.
 - An intention keeps its ID, creation and metadata when another of its destination is
   set; Consul forgets them then. `+"`Hash`"+` is left out, and a namespace other than
   `+"`default`"+` refused, where Consul passes over it.
@@ -181,7 +183,8 @@ Where Muster answers differently, and why:
 - `+"`/v1/discovery-chain`"+`: virtual addresses are not given out. `+"`CustomizationHash`"+` is our own.
   All that a splitter leads to must speak its protocol; Consul lets one with a single split be.
 - A session lives for twice its TTL without being renewed, as in Consul, and a new
-  leader gives all sessions and lock-delays their time anew. Setting a locked entry
+  leader gives all sessions and lock-delays their time anew. A LockDelay below 10 ms is
+  none. Setting a locked entry
   keeps its LockIndex. A negative LockDelay is refused, and so are unknown fields. What
   a session is given in `+"`Checks`"+` is shown in `+"`NodeChecks`"+`.
 - A check has the tags that its service has now; in Consul those of when it was
