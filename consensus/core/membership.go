@@ -215,10 +215,13 @@ func (c *Core) absentFrom(next Configuration) (absent []string) {
 	return absent
 }
 
-// caughtUp says whether a learner keeps up well enough to count in majorities.
+// caughtUp says whether a learner keeps up well enough to count in majorities. It
+// has the newest configuration, too: a voter that lost its log would otherwise be
+// promoted before it knows that it was demoted, and a leader that comes after
+// might need the vote of a server that takes itself for disowned.
 func (c *Core) caughtUp(id ServerID) bool {
 	pr := c.lead.find(id)
-	return pr != nil && pr.state == Replicate &&
+	return pr != nil && pr.state == Replicate && pr.match >= c.configIndex() &&
 		c.now.Sub(pr.contact) < c.timing().ElectionMax &&
 		(pr.match == c.log.last || pr.catchUp.done(pr.match, c.now, c.timing().ElectionMax))
 }
