@@ -22,6 +22,7 @@
 //	stream.go   a read that goes on, as server-sent events
 //	transfer.go bodies that are too large to be held
 //	write.go    a command into the log, unless it would change nothing
+//	batch.go    from a follower to the leader, with the others that wait
 //	respond.go  headers, JSON, pretty, gzip; errors.go is the only place that
 //	            knows which error has which status
 //
@@ -29,8 +30,9 @@
 //
 // A Local route is about this agent and is answered here, always. A Read is
 // answered by any server from its own copy of the catalog: at once if it may be
-// stale, else after ReadIndex, which makes it linearizable. A Write is answered
-// by the leader. Whoever may not answer passes the request on as it came to a
+// stale, else after ReadIndex, which makes it linearizable. A Write is committed
+// by the leader; another server sends it the command, where that is made of the
+// request alone. Whoever may not answer passes the request on as it came to a
 // server's cluster port and hands the answer's bytes back unchanged. The cluster
 // port serves no Local routes: they would bypass the addresses and endpoints that
 // an operator has closed, and a check registered there would run commands.

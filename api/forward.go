@@ -202,7 +202,7 @@ func (c *call) exchange(addr string) (*http.Response, error) {
 		c.s.deps.Cluster.Failed(addr)
 		c.s.log.Debug("a server could not be asked", "server", addr, "error", err)
 		if c.row.alters() && !neverSent(err) {
-			return nil, catalog.Errorf(catalog.Unknown, "the connection to server %s was lost: whether the request took effect is unknown: %v", addr, err)
+			return nil, lost(addr, err)
 		}
 		return nil, fmt.Errorf("%w: ask server %s: %w", errNoLeader, addr, err)
 	}
@@ -224,6 +224,11 @@ func (c *call) exchange(addr string) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: server %s says so", errNoLeader, addr)
 	}
 	return resp, nil
+}
+
+// lost is the error of a write that may have taken effect or not.
+func lost(addr string, err error) error {
+	return catalog.Errorf(catalog.Unknown, "the connection to server %s was lost: whether the request took effect is unknown: %v", addr, err)
 }
 
 // neverSent says whether a request failed before a byte of it was sent.

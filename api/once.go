@@ -61,21 +61,8 @@ func (c *call) hash() []byte {
 	return h.Sum(nil)
 }
 
-// proposeOnce has a command committed under the request's key, if it has one.
-func (c *call) proposeOnce(ctx context.Context, cmd catalog.Command) (catalog.Result, error) {
-	once := c.once()
-	if once == nil {
-		return c.s.propose(ctx, cmd)
-	}
-	var err error
-	if once.Inner, err = catalog.EncodeCommand(cmd); err != nil {
-		return catalog.Result{}, err
-	}
-	return c.s.propose(ctx, once)
-}
-
-// proposeEdit does the same with what a row's Edit made. The answer is kept too:
-// what a retry's Edit finds is what the first has left.
+// proposeEdit has a command committed that a row's Edit made, under the request's key
+// if it has one. The answer is kept too: what a retry's Edit finds is what the first has left.
 func (c *call) proposeEdit(ctx context.Context, cmd catalog.Command, answer any) (result catalog.Result, err error) {
 	once := c.once()
 	if once == nil {

@@ -234,12 +234,7 @@ func (c *call) body() ([]byte, error) {
 	if c.r.ContentLength > limit {
 		return nil, c.s.cfg.tooLarge(c.r.ContentLength, c.row.Limit)
 	}
-	// A caller that sends a byte now and then holds memory and a connection. Not
-	// every ResponseWriter has deadlines; those of a listening server have.
-	conn := http.NewResponseController(c.w)
-	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
-	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
-	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
+	data, err := readBody(c.w, c.r, limit)
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
@@ -248,6 +243,16 @@ func (c *call) body() ([]byte, error) {
 		return nil, invalid("read the request body: %v", err)
 	}
 	return data, nil
+}
+
+// readBody reads a body of at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	// A caller that sends a byte now and then holds memory and a connection. Not
+	// every ResponseWriter has deadlines; those of a listening server have.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
 // authorize finds out what the caller may do, and asks for the row's rule.

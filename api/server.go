@@ -22,6 +22,7 @@ type Server struct {
 	table   *table
 	answers *answers
 	flights *flights // used on client agents
+	batcher *batcher // used on followers
 	metrics *metrics
 	origins map[string]bool // web origins whose pages may write
 
@@ -49,6 +50,7 @@ func New(cfg Config, deps Deps, tables ...[]Route) (*Server, error) {
 		log:     deps.Logger.With("component", "http"),
 		answers: newAnswers(cfg.CacheBytes),
 		flights: newFlights(cfg.CacheBytes),
+		batcher: newBatcher(deps.Cluster),
 		origins: map[string]bool{},
 		active:  newRoom(cfg.MaxActive, "this agent answers as many requests as it can; try again later"),
 		waiting: newRoom(cfg.MaxWaiting, "this agent holds as many blocking queries and streams as it can; try again later"),
@@ -100,12 +102,14 @@ func (s *Server) Drain() { s.drain() }
 const InternalPrefix = "/internal/"
 
 // ClusterHandler serves other agents on the cluster port: all but Local
-// routes. What the agent itself serves to others, internal, is below
+// routes, and commands of other servers' callers. What the agent itself serves to others, internal, is below
 // InternalPrefix.
 func (s *Server) ClusterHandler(internal http.Handler) http.Handler {
 	return s.recovering(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		switch {
+		case r.URL.Path == commandsPath:
+			s.serveCommands(w, r)
 		case strings.HasPrefix(r.URL.Path, InternalPrefix) && internal != nil:
 			internal.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v1/"):

@@ -15,6 +15,7 @@ func (c *call) write() error {
 		return c.forward()
 	}
 	return c.hold(func(ctx context.Context) error {
+		changed := cluster.Changed()
 		if replica.IsLeader() {
 			return c.commit(ctx)
 		}
@@ -22,7 +23,11 @@ func (c *call) write() error {
 		if addr == "" {
 			return cmp.Or(replica.Blocked(), error(errNoLeader))
 		}
-		return c.pass(addr)
+		// What a command answers when it also reads may be large: its request is passed on.
+		if c.row.Command == nil || c.row.MayRead {
+			return c.pass(addr)
+		}
+		return c.commitAt(addr, changed)
 	})
 }
 
@@ -77,14 +82,53 @@ func (c *call) commit(ctx context.Context) error {
 	if c.row.Edit != nil {
 		return c.edit(ctx)
 	}
-	cmd := c.cmd
-	if cmd == nil {
-		var err error
+	cmd, err := c.command()
+	if err != nil {
+		return err
+	}
+	return c.tell(c.s.propose(ctx, cmd))
+}
+
+// commitAt has the leader at addr commit the row's command, and answers.
+func (c *call) commitAt(addr string, changed <-chan struct{}) error {
+	if c.hops == 0 {
+		return errNoLeader
+	}
+	if c.authorize() != nil {
+		return c.pass(addr) // the leader may have heard of more
+	}
+	cmd, err := c.command()
+	if err != nil {
+		return err
+	}
+	data, err := catalog.EncodeCommand(cmd)
+	if err != nil {
+		return err
+	}
+	if len(data) > maxBatched {
+		return c.pass(addr)
+	}
+	return c.tell(c.s.batcher.commit(c.req.ctx, addr, changed, data))
+}
+
+// command makes the row's command, to be carried out under the request's key if it
+// has one.
+func (c *call) command() (cmd catalog.Command, err error) {
+	if cmd = c.cmd; cmd == nil {
 		if cmd, err = c.row.Command(c.req); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	result, err := c.proposeOnce(ctx, cmd)
+	once := c.once()
+	if once == nil {
+		return cmd, nil
+	}
+	once.Inner, err = catalog.EncodeCommand(cmd)
+	return once, err
+}
+
+// tell answers with what a command gave.
+func (c *call) tell(result catalog.Result, err error) error {
 	if err == nil {
 		err = result.Err
 	}
